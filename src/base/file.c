@@ -1,0 +1,400 @@
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+static int open_resolved(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned int)flags | O_CLOEXEC,
+		.mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
+		.resolve = resolve | RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	int tries = 100;
+	int fd;
+
+	/* EAGAIN: a rename elsewhere raced with the walk (openat2(2)). */
+	do
+		fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+	while (fd < 0 && (errno == EINTR || (errno == EAGAIN && --tries)));
+	return fd;
+}
+
+int open_beneath(int dirfd, const char *path, int flags, mode_t mode)
+{
+	return open_resolved(dirfd, path, flags, mode, 0);
+}
+
+struct fd_path fd_path(int fd)
+{
+	struct fd_path path;
+
+	snprintf(path.s, sizeof path.s, "/proc/self/fd/%d", fd);
+	return path;
+}
+
+int write_all(int fd, const void *bytes, size_t len)
+{
+	const char *at = bytes;
+
+	while (len) {
+		ssize_t n = write(fd, at, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int read_all(int fd, size_t max, struct str *ret, struct error *err)
+{
+	char buffer[16384];
+	size_t total = 0;
+
+	for (;;) {
+		ssize_t n = read(fd, buffer, sizeof buffer);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_errno(err, "cannot read");
+		if (n == 0)
+			break;
+		total += (size_t)n;
+		if (total > max) {
+			errno = EFBIG;
+			return error_errno(err, "more than %zu bytes", max);
+		}
+		str_add_bytes(ret, buffer, (size_t)n);
+	}
+	str_add_bytes(ret, "", 0);
+	return 0;
+}
+
+int file_read_at(int dirfd, const char *name, size_t max, struct str *ret, struct error *err)
+{
+	struct stat st;
+	/* O_NONBLOCK: a FIFO in the place of the file must not hang the reader. */
+	autofd int fd = open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, "cannot read %s", name);
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, ERR_CORRUPT, "%s is not a regular file", name);
+	if (read_all(fd, max, ret, err) < 0)
+		return error_wrap(err, "%s", name);
+	return 0;
+}
+
+int file_replace_at(int dirfd, const char *name, const void *bytes, size_t len, mode_t mode,
+		    bool durable, struct error *err)
+{
+	/* The process id makes it ours among writers; a leftover of a crash is overwritten. */
+	autofree char *temporary = xasprintf("%s.%d.tmp", name, (int)getpid());
+	autofd int fd = open_beneath(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC, mode);
+
+	if (fd < 0)
+		return error_errno(err, "cannot create %s", temporary);
+	if (write_all(fd, bytes, len) < 0 || (durable && fsync(fd) < 0) ||
+	    renameat(dirfd, temporary, dirfd, name) < 0) {
+		error_errno(err, "cannot write %s", name);
+		unlinkat(dirfd, temporary, 0);
+		return -1;
+	}
+	if (durable && fsync(dirfd) < 0)
+		return error_errno(err, "cannot sync the directory of %s", name);
+	return 0;
+}
+
+static int copy_bytes(int from, int to)
+{
+	char buffer[65536];
+
+	for (;;) {
+		ssize_t n = copy_file_range(from, NULL, to, NULL, 1 << 30, 0);
+
+		if (n == 0)
+			return 0;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+	}
+	if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+		return -1;
+	for (;;) {
+		ssize_t n = read(from, buffer, sizeof buffer);
+
+		if (n == 0)
+			return 0;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 || write_all(to, buffer, (size_t)n) < 0)
+			return -1;
+	}
+}
+
+int file_copy_at(int from, int dirfd, const char *name, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(from, &st) < 0)
+		return error_errno(err, "cannot stat %s", name);
+	autofd int to = open_beneath(dirfd, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+	if (to < 0)
+		return error_errno(err, "cannot create %s", name);
+	struct timespec times[2] = {st.st_atim, st.st_mtim};
+
+	if ((ioctl(to, FICLONE, from) < 0 && copy_bytes(from, to) < 0) ||
+	    fchmod(to, st.st_mode & 0777) < 0 || futimens(to, times) < 0)
+		return error_errno(err, "cannot copy %s", name);
+	return 0;
+}
+
+int dir_make_at(int dirfd, const char *name, mode_t mode, int *ret_fd, struct error *err)
+{
+	if (mkdirat(dirfd, name, mode) < 0 && errno != EEXIST)
+		return error_errno(err, "cannot create the directory %s", name);
+	int fd = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0)
+		return error_errno(err, "cannot open the directory %s", name);
+	*ret_fd = fd;
+	return 0;
+}
+
+int dir_make_path_at(int dirfd, const char *path, mode_t mode, int *ret_fd, struct error *err)
+{
+	autofd int at = open_beneath(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+
+	if (at < 0)
+		return error_errno(err, "cannot open a directory");
+	while (*path) {
+		size_t len = strcspn(path, "/");
+		autofree char *component = xstrndup(path, len);
+
+		path += len + (path[len] == '/');
+		if (!len || strcmp(component, ".") == 0)
+			continue;
+		int next;
+
+		if (dir_make_at(at, component, mode, &next, err) < 0)
+			return -1;
+		fd_close(&at);
+		at = next;
+	}
+	*ret_fd = steal_fd(&at);
+	return 0;
+}
+
+/*
+ * Removal. A directory nested deeper than this is first moved up to the top, so that neither the
+ * stack nor the number of open files grows with the depth that a sandbox chose.
+ */
+enum { REMOVE_DEPTH = 64 };
+
+struct removal {
+	int top;
+	unsigned int moved;
+	struct error *err;
+};
+
+static int remove_entry(struct removal *r, int dirfd, const char *name, int depth);
+
+static int remove_content(struct removal *r, int fd, int depth)
+{
+	autodir DIR *dir = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+
+	if (!dir)
+		return error_errno(r->err, "cannot read a directory");
+	for (;;) {
+		errno = 0;
+		const struct dirent *entry = readdir(dir);
+
+		if (!entry)
+			return errno ? error_errno(r->err, "cannot read a directory") : 0;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (remove_entry(r, fd, entry->d_name, depth) < 0)
+			return -1;
+	}
+}
+
+static int move_up(struct removal *r, int dirfd, const char *name)
+{
+	for (;;) {
+		autofree char *target = xasprintf("deep-%u", r->moved++);
+
+		if (syscall(SYS_renameat2, dirfd, name, r->top, target, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -1;
+	}
+}
+
+static int remove_entry(struct removal *r, int dirfd, const char *name, int depth)
+{
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	/* Linux says EISDIR for a directory, POSIX EPERM. */
+	if (errno != EISDIR && errno != EPERM)
+		return error_errno(r->err, "cannot remove %s", name);
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0)
+		return 0;
+	if (errno == EBUSY)
+		return error_errno(r->err, "cannot remove %s: something is mounted there", name);
+	if (depth >= REMOVE_DEPTH && move_up(r, dirfd, name) == 0)
+		return 0;
+	autofd int where =
+		open_resolved(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_NO_XDEV);
+
+	if (where < 0)
+		return error_errno(r->err, "cannot remove %s", name);
+	autofd int fd = open_resolved(where, ".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
+
+	if (fd < 0 && errno == EACCES) {
+		if (chmod(fd_path(where).s, 0700) < 0)
+			return error_errno(r->err, "cannot remove %s", name);
+		fd = open_resolved(where, ".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
+	}
+	if (fd < 0)
+		return error_errno(r->err, "cannot remove %s", name);
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && (st.st_mode & 0300) != 0300 && fchmod(fd, 0700) < 0)
+		return error_errno(r->err, "cannot remove %s", name);
+	if (remove_content(r, fd, depth + 1) < 0)
+		return error_wrap(r->err, "%s", name);
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
+		return error_errno(r->err, "cannot remove %s", name);
+	return 0;
+}
+
+int tree_remove_at(int dirfd, const char *name, struct error *err)
+{
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	autofd int top = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+	struct removal removal = {.top = top, .err = err};
+
+	if (top < 0 && errno == EACCES)
+		return remove_entry(&removal, dirfd, name, REMOVE_DEPTH - 1);
+	if (top < 0)
+		return error_errno(err, "cannot remove %s", name);
+	/* Deep directories land in the top as it is read; empty it until nothing is left. */
+	for (;;) {
+		unsigned int before = removal.moved;
+
+		if (remove_content(&removal, top, 1) < 0)
+			return error_wrap(err, "cannot remove %s", name);
+		if (removal.moved == before)
+			break;
+	}
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return error_errno(err, "cannot remove %s", name);
+	return 0;
+}
+
+static int walk(int dirfd, struct str *path, tree_visit *visit, void *data, dev_t device,
+		struct error *err)
+{
+	autofd int fd = open_beneath(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0)
+		return error_errno(err, "cannot open the directory %s", path->s ? path->s : ".");
+	autodir DIR *dir = fdopendir(fd);
+
+	if (!dir)
+		return error_errno(err, "cannot read the directory %s", path->s ? path->s : ".");
+	int here = steal_fd(&fd); /* the DIR owns it */
+	size_t base = path->len;
+
+	for (;;) {
+		struct stat st;
+
+		errno = 0;
+		const struct dirent *entry = readdir(dir);
+
+		if (!entry)
+			return errno ? error_errno(err, "cannot read a directory") : 0;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (fstatat(here, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+			if (errno == ENOENT)
+				continue;
+			return error_errno(err, "cannot stat %s", entry->d_name);
+		}
+		path->len = base;
+		if (base)
+			str_add_char(path, '/');
+		str_add(path, entry->d_name);
+		int result = visit(data, here, entry->d_name, path->s, &st);
+
+		if (result == 0 && S_ISDIR(st.st_mode) && st.st_dev == device) {
+			autofd int sub = open_beneath(here, entry->d_name, O_PATH | O_DIRECTORY, 0);
+
+			if (sub >= 0)
+				result = walk(sub, path, visit, data, device, err);
+			else if (errno != ENOENT)
+				result = error_errno(err, "cannot open %s", path->s);
+		}
+		path->len = base;
+		if (path->s)
+			path->s[base] = '\0';
+		if (result != 0 && result != TREE_SKIP)
+			return result;
+	}
+}
+
+int tree_walk(int dirfd, tree_visit *visit, void *data, struct error *err)
+{
+	autostr struct str path = STR_INIT;
+	struct stat st;
+
+	if (fstat(dirfd, &st) < 0)
+		return error_errno(err, "cannot stat a directory");
+	return walk(dirfd, &path, visit, data, st.st_dev, err);
+}
+
+static int count(void *data, int dirfd, const char *name, const char *path, const struct stat *st)
+{
+	struct tree_usage *usage = data;
+
+	(void)dirfd;
+	(void)name;
+	(void)path;
+	usage->bytes += (uint64_t)st->st_blocks * 512;
+	usage->inodes++;
+	/* overlayfs keeps its own empty work directory at mode 000. */
+	return S_ISDIR(st->st_mode) && (st->st_mode & 0500) != 0500 ? TREE_SKIP : 0;
+}
+
+int tree_usage_at(int dirfd, const char *name, struct tree_usage *ret, struct error *err)
+{
+	struct tree_usage usage = {0};
+	struct stat st;
+	autofd int fd = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, "cannot open %s", name);
+	count(&usage, dirfd, name, name, &st);
+	if (tree_walk(fd, count, &usage, err) < 0)
+		return -1;
+	*ret = usage;
+	return 0;
+}

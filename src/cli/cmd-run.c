@@ -1,0 +1,150 @@
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "cli/commands.h"
+#include "cli/create.h"
+#include "cli/output.h"
+#include "cli/prepare.h"
+#include "cli/running.h"
+#include "run/session.h"
+
+static const struct option options[] = {
+	{0, "rm", NULL, "discard the sandbox at the end"},
+	{'d', "detach", NULL, "run in the background; see attach, logs, stop"},
+	CREATE_OPTIONS,
+	RUN_OPTIONS,
+	{'q', "quiet", NULL, "say nothing but errors"},
+	{0, NULL, NULL, NULL},
+};
+
+/* Opens NAME when it exists; 1 when it does not. */
+static int open_existing(const struct root *root, const char *name, struct sandbox *ret,
+			 struct error *err)
+{
+	struct error missing = ERROR_INIT;
+
+	if (sandbox_open(root, name, ret, &missing) == 0)
+		return 0;
+	if (missing.code == ERR_NOT_FOUND) {
+		error_clear(&missing);
+		return 1;
+	}
+	*err = missing;
+	return -1;
+}
+
+static int check_reopening(const struct invocation *invocation, const char *name, struct error *err)
+{
+	const char *which;
+
+	if (!create_options_given(invocation, &which))
+		return 0;
+	error_set(err, ERR_USAGE, "--%s decides how a sandbox is made, and %s exists already",
+		  which, name);
+	return error_hint(err, "leave it out to go on in %s, or choose another name", name);
+}
+
+/* Somebody else's run holds the lease: the command joins it. */
+static int join(const struct invocation *invocation, struct running *running, struct error *err)
+{
+	autospawn struct spawn spawn = {0};
+	int status = -1;
+
+	if (option_given(invocation, "detach") || option_given(invocation, "rm")) {
+		error_set(err, ERR_RUNNING, "the sandbox %s is running already",
+			  running->sandbox.name);
+		return error_hint(err, "`jib exec %s -- CMD` joins it", running->sandbox.name);
+	}
+	if (prepare_spawn(invocation, &running->sandbox, &running->plan, &spawn, err) < 0 ||
+	    session_exec(&running->sandbox, &spawn, &status, err) < 0)
+		return status;
+	return status;
+}
+
+static int prepare_new(const struct invocation *invocation, struct process *config_process,
+		       const struct sources *sources, struct running *running, struct error *err)
+{
+	const char *name = invocation->arg_count ? invocation->args[0] : NULL;
+
+	if (config_finish(config_process, &running->config, err) < 0)
+		return -1;
+	running->created = true;
+	return create_sandbox(&running->root, invocation, &running->config, sources, name, false,
+			      &running->sandbox, &running->lease, err);
+}
+
+/* Everything up to the point where the command can be started. 1 when it has to join. */
+static int prepare(const struct invocation *invocation, struct running *running, struct error *err)
+{
+	autosources struct sources sources = {0};
+	const char *name = invocation->arg_count ? invocation->args[0] : NULL;
+	struct process config_process = PROCESS_INIT;
+	int existing = 1, joins = 0;
+
+	if (open_root(&running->root, err) < 0)
+		return -1;
+	if (name)
+		existing = open_existing(&running->root, name, &running->sandbox, err);
+	if (existing < 0 || (existing == 0 && check_reopening(invocation, name, err) < 0))
+		return -1;
+	if (existing == 1 && sources_find(invocation, &sources, err) < 0)
+		return -1;
+	const char *place = existing == 0 && running->sandbox.repo_count
+				    ? running->sandbox.repos[0].host
+			    : existing == 1 ? sources.repositories[0].top
+					    : "/";
+
+	/* It runs while the repository is looked at. */
+	if (config_start(access(place, X_OK) == 0 ? place : "/", &config_process, err) < 0)
+		return -1;
+	if (existing == 1) {
+		if (prepare_new(invocation, &config_process, &sources, running, err) < 0) {
+			process_abandon(&config_process);
+			return -1;
+		}
+	} else {
+		if (config_finish(&config_process, &running->config, err) < 0)
+			return -1;
+		joins = sandbox_lease(&running->sandbox, &running->lease, err);
+		if (joins < 0 || refuse_mounted(&running->sandbox, err) < 0)
+			return -1;
+	}
+	if (prepare_plan(invocation, &running->config, &running->sandbox, running->root.path,
+			 &running->plan, err) < 0)
+		return -1;
+	return joins;
+}
+
+static int run(const struct invocation *invocation, struct error *err)
+{
+	autorunning struct running running = RUNNING_INIT;
+	int result;
+
+	if (option_given(invocation, "quiet"))
+		output_quiet();
+	result = prepare(invocation, &running, err);
+	if (result < 0) {
+		running_undo(&running);
+		return -1;
+	}
+	if (result == 1)
+		return join(invocation, &running, err);
+	running.discard = option_given(invocation, "rm");
+	if (prepare_spawn(invocation, &running.sandbox, &running.plan, &running.spawn, err) < 0) {
+		running_undo(&running);
+		return -1;
+	}
+	return option_given(invocation, "detach") ? running_detach(&running, err)
+						  : running_foreground(&running, err);
+}
+
+const struct command cmd_run = {
+	.name = "run",
+	.synopsis = "[NAME] [options] [-- CMD...]",
+	.summary = "create a sandbox, or go on in one, and run a command or a shell in it",
+	.options = options,
+	.max_args = 1,
+	.takes_command = true,
+	.failure = 125,
+	.run = run,
+};

@@ -1,0 +1,48 @@
+/*
+ * create: from what the user said to a new sandbox; shared by `run` and `new`.
+ */
+#pragma once
+
+#include "cli/command.h"
+#include "git/config.h"
+#include "git/repository.h"
+#include "store/root.h"
+#include "store/sandbox.h"
+
+/* The options that decide what a new sandbox is; both commands have them. */
+#define CREATE_OPTIONS                                                                           \
+	{0, "repo", "DIR", "a repository to hold (repeatable; default: the current one)"},       \
+		{0, "live", NULL, "the host's own directories as lower layers, not a snapshot"}, \
+	{                                                                                        \
+		0, "layout", "host|jib", "repositories at their host paths, or below /home/jib"  \
+	}
+
+/* Whether one of them was given. */
+bool create_options_given(const struct invocation *invocation, const char **ret_which);
+
+struct sources {
+	struct repository *repositories;
+	size_t count;
+};
+
+/* The repositories named with --repo, or the one around the current directory. */
+int sources_find(const struct invocation *invocation, struct sources *ret, struct error *err);
+void sources_release(struct sources *sources);
+#define autosources __attribute__((cleanup(sources_release)))
+
+/* root_open() with the trial mount, and with mounts on the host in mind. */
+int open_root(struct root *ret, struct error *err);
+
+/*
+ * Pins the repositories and creates the sandbox. `name` NULL: one is invented. *ret_lease may be
+ * NULL, see sandbox_create().
+ */
+int create_sandbox(const struct root *root, const struct invocation *invocation,
+		   const struct config *config, const struct sources *sources, const char *name,
+		   bool durable, struct sandbox *ret, int *ret_lease, struct error *err);
+
+/* Promises that the sandbox survives a power cut from now on: syncs it and its layers. */
+int settle_sandbox(const struct root *root, const struct sandbox *sandbox, struct error *err);
+
+/* ERR_MOUNTED when `jib mount` holds its uppers on the host. */
+int refuse_mounted(const struct sandbox *sandbox, struct error *err);

@@ -1,0 +1,123 @@
+#include "cli/prepare.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+/* The user's identity, aliases and default branch: a system configuration for git inside. */
+static char *git_config(const struct config *config)
+{
+	struct str text = STR_INIT;
+
+	str_add(&text, "# Made by jib from the host's git configuration at each start.\n");
+	for (size_t i = 0; i < config->count; i++)
+		if (!str_starts(config->items[i].key, "jib."))
+			config_write_item(&text, config->items[i].key, config->items[i].value);
+	return str_take(&text);
+}
+
+static int add_each(struct plan *plan, const struct invocation *invocation,
+		    const struct config *config, const char *option, const char *key,
+		    int (*add)(struct plan *, const char *, struct error *), struct error *err)
+{
+	const char *value;
+
+	for (size_t at = 0; (value = config_next(config, key, &at));)
+		if (add(plan, value, err) < 0)
+			return error_wrap(err, "%s", key);
+	for (size_t at = 0; (value = option_next(invocation, option, &at));)
+		if (add(plan, value, err) < 0)
+			return -1;
+	return 0;
+}
+
+static const char *setting(const struct invocation *invocation, const struct config *config,
+			   const char *option, const char *key)
+{
+	const char *value = option_value(invocation, option);
+
+	return value ? value : config_value(config, key);
+}
+
+static int set_limit(const struct invocation *invocation, const struct config *config,
+		     const char *option, const char *key, int (*parse)(const char *, uint64_t *),
+		     uint64_t *limit, struct error *err)
+{
+	const char *value = setting(invocation, config, option, key);
+
+	if (value && parse(value, limit) < 0)
+		return error_set(err, ERR_USAGE, "--%s: \"%s\" is not a limit", option, value);
+	return 0;
+}
+
+int prepare_plan(const struct invocation *invocation, const struct config *config,
+		 const struct sandbox *sandbox, const char *root_path, struct plan *ret,
+		 struct error *err)
+{
+	autoplan struct plan plan = {0};
+	const char *network = setting(invocation, config, "net", "jib.net");
+
+	if (plan_start(sandbox, &plan, err) < 0 ||
+	    add_each(&plan, invocation, config, "bind", "jib.bind", plan_add_bind, err) < 0 ||
+	    add_each(&plan, invocation, config, "env", "jib.env", plan_add_env, err) < 0 ||
+	    (network && plan_set_network(&plan, network, err) < 0) ||
+	    set_limit(invocation, config, "memory", "jib.memory", limits_parse_size,
+		      &plan.limits.memory, err) < 0 ||
+	    set_limit(invocation, config, "pids", "jib.pids", limits_parse_count, &plan.limits.pids,
+		      err) < 0 ||
+	    set_limit(invocation, config, "cpus", "jib.cpus", limits_parse_cpus,
+		      &plan.limits.cpu_milli, err) < 0 ||
+	    plan_check(&plan, sandbox, root_path, err) < 0)
+		return -1;
+	free(plan.git_config);
+	plan.git_config = git_config(config);
+	*ret = plan;
+	plan = (struct plan){0};
+	return 0;
+}
+
+/* The directory inside that corresponds to the caller's; NULL when it is in no repository. */
+static char *corresponding(const struct sandbox *sandbox)
+{
+	autofree char *here = getcwd(NULL, 0);
+	const struct sandbox_repo *best = NULL;
+	size_t best_len = 0;
+
+	for (size_t i = 0; here && i < sandbox->repo_count; i++) {
+		const char *host = sandbox->repos[i].host;
+		size_t len = strlen(host);
+
+		if (strncmp(here, host, len) == 0 && (here[len] == '/' || !here[len]) &&
+		    len > best_len) {
+			best = &sandbox->repos[i];
+			best_len = len;
+		}
+	}
+	return best ? xasprintf("%s%s", best->path, here + best_len) : NULL;
+}
+
+int prepare_spawn(const struct invocation *invocation, const struct sandbox *sandbox,
+		  const struct plan *plan, struct spawn *ret, struct error *err)
+{
+	struct spawn spawn = {0};
+
+	if (invocation->rest && invocation->rest_count == 0)
+		return error_set(err, ERR_USAGE, "there is no command after `--`");
+	for (size_t i = 0; i < invocation->rest_count; i++)
+		strv_add(&spawn.argv, invocation->rest[i]);
+	if (!spawn.argv.len)
+		strv_add(&spawn.argv, plan->shell);
+	if (!*spawn.argv.items[0]) {
+		spawn_release(&spawn);
+		return error_set(err, ERR_USAGE, "the command is empty");
+	}
+	for (size_t i = 0; i < plan->env.len; i++)
+		strv_add(&spawn.env, plan->env.items[i]);
+	spawn.fallback = xstrdup(sandbox->repo_count ? sandbox->repos[0].path : "/");
+	spawn.directory = corresponding(sandbox);
+	if (!spawn.directory)
+		spawn.directory = xstrdup(spawn.fallback);
+	*ret = spawn;
+	return 0;
+}

@@ -1,0 +1,196 @@
+#include "cli/running.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "base/packet.h"
+#include "base/process.h"
+#include "cli/create.h"
+#include "cli/output.h"
+#include "run/monitor.h"
+#include "view/view.h"
+
+void running_release(struct running *running)
+{
+	root_close(&running->root);
+	sandbox_release(&running->sandbox);
+	config_release(&running->config);
+	plan_release(&running->plan);
+	spawn_release(&running->spawn);
+	fd_close(&running->lease);
+}
+
+void running_undo(struct running *running)
+{
+	autoerror struct error ignored = ERROR_INIT;
+
+	if (running->created && running->sandbox.fd >= 0)
+		sandbox_remove(&running->root, running->sandbox.name, &ignored);
+}
+
+static const char *plural(size_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
+static void say_kept(const struct running *running, const struct view_changes *changes)
+{
+	autostr struct str what = STR_INIT;
+	const char *name = running->sandbox.name;
+
+	if (changes->tree)
+		str_addf(&what, "%zu file%s of the work tree", changes->tree,
+			 plural(changes->tree));
+	if (changes->git)
+		str_addf(&what, "%s%zu of the git dir", what.len ? ", " : "", changes->git);
+	if (changes->home)
+		str_addf(&what, "%s%zu of the home", what.len ? ", " : "", changes->home);
+	say("kept %s (%s changed); see it: jib show %s; go on: jib run %s; drop it: jib rm --force %s",
+	    name, what.len ? what.s : "nothing", name, name, name);
+}
+
+/* What becomes of the sandbox. The lease is still held. */
+static int finish(const struct running *running, bool clean, struct error *err)
+{
+	struct view_changes changes;
+
+	if (running->discard)
+		return sandbox_remove(&running->root, running->sandbox.name, err);
+	if (view_changes(&running->sandbox, &changes, err) < 0)
+		return -1;
+	if (running->created && clean && !view_changed(&changes)) {
+		if (sandbox_remove(&running->root, running->sandbox.name, err) < 0)
+			return -1;
+		say("nothing was changed: %s is gone", running->sandbox.name);
+		return 0;
+	}
+	if (settle_sandbox(&running->root, &running->sandbox, err) < 0)
+		return -1;
+	if (view_changed(&changes) || running->created)
+		say_kept(running, &changes);
+	return 0;
+}
+
+static int run_monitor(struct running *running, bool detached,
+		       void (*ready)(void *, const struct error *), void *data, struct error *err)
+{
+	struct monitor_request request = {
+		.root = &running->root,
+		.sandbox = &running->sandbox,
+		.plan = &running->plan,
+		.spawn = &running->spawn,
+		.forgetful = running->discard,
+		.detached = detached,
+		.ready = ready,
+		.data = data,
+	};
+	struct error ignored = ERROR_INIT;
+	const char *ended = NULL;
+	int status = 0;
+	int result = monitor_run(&request, &status, &ended, err);
+
+	if (ended)
+		say("the command was killed: %s", ended);
+	if (result < 0) {
+		/* It never ran: a sandbox that was made for it has no reason to be. */
+		if (running->created || running->discard)
+			sandbox_remove(&running->root, running->sandbox.name, &ignored);
+		error_clear(&ignored);
+		return status ? status : -1;
+	}
+	if (finish(running, status <= 128, err) < 0)
+		return -1;
+	return status;
+}
+
+int running_foreground(struct running *running, struct error *err)
+{
+	return run_monitor(running, false, NULL, NULL, err);
+}
+
+/* Detached: a pipe carries the word that the command runs, or why it does not. */
+
+static void report(void *data, const struct error *failure)
+{
+	int *fd = data;
+	autoerror struct error ignored = ERROR_INIT;
+	autopacket struct packet packet = PACKET_INIT;
+
+	if (*fd < 0)
+		return;
+	if (failure) {
+		packet_put_u32(&packet, (uint32_t)failure->code);
+		packet_put_string(&packet, failure->message ? failure->message : "");
+		packet_put_string(&packet, failure->hint ? failure->hint : "");
+	}
+	packet_send(*fd, failure ? MESSAGE_FAILED : MESSAGE_STARTED, 0, &packet, &ignored);
+	fd_close(fd);
+}
+
+static _Noreturn void become_monitor(struct running *running, int report_fd)
+{
+	autoerror struct error err = ERROR_INIT;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (setsid() < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+		_exit(125);
+	/* A hang-up of the terminal that it was started from is none of its business. */
+	signal(SIGHUP, SIG_IGN);
+	output_quiet();
+	int status = run_monitor(running, true, report, &report_fd, &err);
+
+	if (status < 0)
+		report(&report_fd, &err);
+	_exit(status < 0 ? 125 : status);
+}
+
+static int await_report(int fd, struct error *err)
+{
+	autopacket struct packet packet = PACKET_INIT;
+	uint32_t code;
+	const char *message, *hint;
+
+	if (packet_receive(fd, false, &packet, err) != 0)
+		return error_set(err, ERR_SYSTEM, "the monitor died before the command ran");
+	if (packet.type == MESSAGE_STARTED)
+		return 0;
+	if (packet_get_u32(&packet, &code, err) < 0 ||
+	    packet_get_string(&packet, &message, err) < 0 ||
+	    packet_get_string(&packet, &hint, err) < 0)
+		return -1;
+	error_set(err, (enum error_code)code, "%s", message);
+	return *hint ? error_hint(err, "%s", hint) : -1;
+}
+
+int running_detach(struct running *running, struct error *err)
+{
+	int pair[2];
+
+	if (!running->discard && settle_sandbox(&running->root, &running->sandbox, err) < 0)
+		return -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_errno(err, "cannot make a socket");
+	autofd int mine = pair[0], theirs = pair[1];
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return error_errno(err, "cannot start a monitor");
+	if (pid == 0) {
+		fd_close(&mine);
+		become_monitor(running, theirs);
+	}
+	fd_close(&theirs);
+	if (await_report(mine, err) < 0) {
+		int status = 0;
+
+		/* The exit status says whether the command was not found. */
+		wait_for(pid, &status);
+		return exit_status_of(status);
+	}
+	autofree char *line = xasprintf("%s\n", running->sandbox.name);
+
+	return output_text(line, err);
+}

@@ -1,0 +1,72 @@
+/*
+ * mounts: the few mounts that a sandbox is made of.
+ *
+ * Sources and targets are open files (O_PATH), never paths: what was checked is what is mounted,
+ * whatever somebody renames meanwhile. All of these are for a process in its own mount
+ * namespace. Binds use open_tree(2) and mount_setattr(2) and fall back to mount(2) where the
+ * kernel (before 5.12) or an outer container does not have them.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+/* Nothing that is mounted from now on propagates anywhere. */
+int mount_make_private(struct error *err);
+
+enum {
+	BIND_READ_ONLY = 1,
+	BIND_NO_DEVICES = 2,
+	BIND_NO_EXEC = 4,
+	BIND_RECURSIVE = 8, /* with what is mounted below */
+};
+
+/* Always nosuid. */
+int mount_bind(int source, int target, unsigned int flags, struct error *err);
+
+/* `options` as of tmpfs(5), or NULL. nosuid, nodev. */
+int mount_tmpfs(int target, const char *options, struct error *err);
+
+/* A /proc of the current pid namespace, read-only as a whole: nothing in it can be written (T10). */
+int mount_proc(int target, struct error *err);
+
+/* A devpts of its own. */
+int mount_devpts(int target, struct error *err);
+
+struct overlay {
+	const int *lowers; /* uppermost first */
+	size_t lower_count;
+	int upper; /* -1: read-only */
+	int work;
+	const char *source; /* the name in mountinfo */
+	bool forgetful;	    /* `volatile`: no sync when it goes; for what is discarded anyway */
+};
+
+/*
+ * Mounts an overlay with `userxattr`: the only format a user namespace may mount, and one that
+ * root mounts too. Layers are named /proc/self/fd/N, so that no path with a `:` or `,` can break
+ * the options and mountinfo inside does not tell where the layers are (T12, T39). nosuid, nodev.
+ */
+int mount_overlay(const struct overlay *overlay, int target, struct error *err);
+
+/* Makes the directory the root of the mount namespace; the old root is gone. */
+int mount_pivot(int root, struct error *err);
+
+/*
+ * Looks for a mount of this process's namespace by the name given as its source. 0 and where it
+ * is mounted, 1 when there is none.
+ */
+int mount_find(const char *source, char **ret_target, struct error *err);
+
+/* A detached copy of the mount at an open directory of this mount namespace, without submounts. */
+int mount_clone(int directory, int *ret_mount, struct error *err);
+/* Attaches a detached mount. */
+int mount_place(int mount, int target, struct error *err);
+
+/*
+ * Unmounts every overlay at `path` or directly below it whose source begins with `prefix`;
+ * ERR_NOT_FOUND when there is none.
+ */
+int mount_remove(const char *path, const char *prefix, struct error *err);

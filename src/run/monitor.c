@@ -1,0 +1,604 @@
+#include "run/monitor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/packet.h"
+#include "base/process.h"
+#include "kernel/cgroup.h"
+#include "run/relay.h"
+#include "run/start.h"
+
+enum {
+	FIRST_COMMAND = 1,
+	CLIENTS_MAX = 64,
+	OUTPUT_CHUNK = 32768,
+	LOG_MAX = 16 << 20, /* then it becomes output.1 and a new one begins (T91) */
+};
+
+struct client {
+	int fd;
+	uint32_t command; /* the id of the command that it started, or 0 */
+	bool attached;
+	bool stopping;
+};
+
+struct monitor {
+	const struct monitor_request *request;
+	struct streams streams;
+	struct started started;
+	struct cgroup *cgroup;
+	struct relay relay;
+	int listener;
+	int signals;
+	int log;
+	off_t log_size;
+	struct client clients[CLIENTS_MAX];
+	size_t client_count;
+	uint32_t next_command;
+	int64_t kill_at; /* monotonic milliseconds; 0: not stopping */
+	bool running;
+	bool ended;
+	int status; /* as of wait(2) */
+	struct error failure;
+	int failed_status;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Preparation. */
+
+static int listen_for_clients(struct monitor *m, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* A store may lie deeper than the 108 bytes of an address; through the fd it does not. */
+	autofree char *path = xasprintf("%s/control", fd_path(m->request->sandbox->fd).s);
+
+	if (fd < 0)
+		return error_errno(err, "cannot make the control socket");
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	/* Only the holder of the lease is here: what is there is a dead monitor's. */
+	if (unlinkat(m->request->sandbox->fd, "control", 0) < 0 && errno != ENOENT)
+		return error_errno(err, "cannot remove an old control socket");
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0)
+		return error_errno(err, "cannot listen on the control socket");
+	m->listener = steal_fd(&fd);
+	return 0;
+}
+
+static int catch_signals(struct monitor *m, struct error *err)
+{
+	static const int forwarded[] = {SIGINT,	 SIGTERM, SIGQUIT,  SIGHUP,
+					SIGUSR1, SIGUSR2, SIGWINCH, SIGCHLD};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(forwarded); i++)
+		sigaddset(&set, forwarded[i]);
+	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m->signals < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return error_errno(err, "cannot catch signals");
+	signal(SIGPIPE, SIG_IGN);
+	return 0;
+}
+
+static int open_log(struct monitor *m, struct error *err)
+{
+	autofd int dir = -1;
+
+	if (!m->request->detached)
+		return 0;
+	if (dir_make_at(m->request->sandbox->fd, "log", 0700, &dir, err) < 0)
+		return -1;
+	m->log = open_beneath(dir, "output", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+	if (m->log < 0)
+		return error_errno(err, "cannot open the log");
+	return 0;
+}
+
+static int examine_streams(struct monitor *m, struct error *err)
+{
+	if (!m->request->detached)
+		return streams_examine(&m->streams, err);
+	/* A terminal of its own, so that `attach` finds one. */
+	m->streams = (struct streams){.terminal = 7, .output = -1, .rows = 24, .columns = 80};
+	return 0;
+}
+
+static int send_first(struct monitor *m, struct error *err)
+{
+	autopacket struct packet packet = PACKET_INIT;
+	struct spawn *spawn = m->request->spawn;
+
+	spawn->terminal = m->streams.terminal;
+	spawn->rows = m->streams.rows;
+	spawn->columns = m->streams.columns;
+	for (int i = 0; i < 3; i++) {
+		int fd;
+
+		if (spawn->terminal & 1U << i)
+			continue;
+		if (streams_open(i, &fd, err) < 0)
+			return -1;
+		packet_give_fd(&packet, fd);
+	}
+	spawn_encode(spawn, &packet);
+	/* 1: the child has died already; what it said is read below. */
+	return packet_send(m->started.control, MESSAGE_SPAWN, FIRST_COMMAND, &packet, err) < 0 ? -1
+											       : 0;
+}
+
+/* Clients. */
+
+static void drop_client(struct monitor *m, struct client *client)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	autopacket struct packet packet = PACKET_INIT;
+
+	if (client->command) {
+		/* Its terminal is gone: the command hears of it as it would of any. */
+		packet_put_u32(&packet, SIGHUP);
+		packet_send(m->started.control, MESSAGE_SIGNAL, client->command, &packet, &ignored);
+	}
+	fd_close(&client->fd);
+	*client = m->clients[--m->client_count];
+}
+
+static void answer(struct monitor *m, struct client *client, uint32_t type, struct packet *packet)
+{
+	autoerror struct error ignored = ERROR_INIT;
+
+	/* One that does not read is not waited for. */
+	if (packet_send(client->fd, type, 0, packet, &ignored) != 0)
+		drop_client(m, client);
+}
+
+static void refuse(struct monitor *m, struct client *client, const char *why)
+{
+	autopacket struct packet packet = PACKET_INIT;
+
+	packet_put_string(&packet, why);
+	answer(m, client, MESSAGE_REFUSED, &packet);
+}
+
+static void accept_client(struct monitor *m)
+{
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+	autofd int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0 || m->client_count == CLIENTS_MAX ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+	    (peer.uid != geteuid() && peer.uid != 0))
+		return;
+	m->clients[m->client_count++] = (struct client){.fd = steal_fd(&fd)};
+}
+
+static void begin_stop(struct monitor *m, uint32_t grace)
+{
+	autoerror struct error ignored = ERROR_INIT;
+
+	if (m->kill_at)
+		return;
+	m->kill_at = now_ms() + grace;
+	packet_send(m->started.control, MESSAGE_STOP, 0, NULL, &ignored);
+}
+
+static void resize(struct monitor *m, struct packet *packet)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	uint32_t rows, columns;
+
+	if (packet_get_u32(packet, &rows, &ignored) < 0 ||
+	    packet_get_u32(packet, &columns, &ignored) < 0 || m->relay.master < 0)
+		return;
+	struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
+
+	ioctl(m->relay.master, TIOCSWINSZ, &size);
+}
+
+static void forward_spawn(struct monitor *m, struct client *client, struct packet *packet)
+{
+	autoerror struct error err = ERROR_INIT;
+
+	if (client->command) {
+		refuse(m, client, "one command for one connection");
+		return;
+	}
+	client->command = ++m->next_command;
+	if (packet_send(m->started.control, MESSAGE_SPAWN, client->command, packet, &err) != 0)
+		refuse(m, client, err.message ? err.message : "the sandbox is ending");
+}
+
+static void handle_client(struct monitor *m, struct client *client)
+{
+	autoerror struct error err = ERROR_INIT;
+	autopacket struct packet packet = PACKET_INIT;
+	const void *bytes;
+	size_t len;
+	uint32_t number;
+	int result = packet_receive(client->fd, true, &packet, &err);
+
+	if (result == 2)
+		return;
+	if (result != 0) {
+		drop_client(m, client);
+		return;
+	}
+	switch (packet.type) {
+	case MESSAGE_SPAWN:
+		forward_spawn(m, client, &packet);
+		break;
+	case MESSAGE_SIGNAL:
+		if (client->command)
+			packet_send(m->started.control, MESSAGE_SIGNAL, client->command, &packet,
+				    &err);
+		break;
+	case MESSAGE_STOP:
+		if (packet_get_u32(&packet, &number, &err) == 0) {
+			client->stopping = true;
+			begin_stop(m, number);
+		}
+		break;
+	case MESSAGE_ATTACH:
+		if (m->relay.master < 0) {
+			refuse(m, client, "it has no terminal to attach to");
+			break;
+		}
+		client->attached = true;
+		resize(m, &packet);
+		answer(m, client, MESSAGE_STARTED, NULL);
+		break;
+	case MESSAGE_INPUT:
+		if (client->attached && packet_get_bytes(&packet, &bytes, &len, &err) == 0)
+			relay_type(&m->relay, bytes, len);
+		break;
+	case MESSAGE_RESIZE:
+		if (client->attached)
+			resize(m, &packet);
+		break;
+	case MESSAGE_WHERE:
+		packet_release(&packet);
+		packet_put_u32(&packet, (uint32_t)m->started.pid);
+		answer(m, client, MESSAGE_HERE, &packet);
+		break;
+	default:
+		refuse(m, client, "not understood");
+		break;
+	}
+}
+
+/* The terminal. */
+
+static void write_log(struct monitor *m, const char *bytes, size_t len)
+{
+	if (m->log < 0)
+		return;
+	if (m->log_size + (off_t)len > LOG_MAX) {
+		autofd int dir =
+			open_beneath(m->request->sandbox->fd, "log", O_RDONLY | O_DIRECTORY, 0);
+
+		if (dir < 0 || renameat(dir, "output", dir, "output.1") < 0)
+			return;
+		fd_close(&m->log);
+		m->log = open_beneath(dir, "output", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+		m->log_size = 0;
+	}
+	/* A full disk ends the log, not the command. */
+	if (m->log >= 0 && write_all(m->log, bytes, len) < 0)
+		fd_close(&m->log);
+	m->log_size += (off_t)len;
+}
+
+static void handle_output(struct monitor *m)
+{
+	char buffer[OUTPUT_CHUNK];
+	ssize_t n = relay_read(&m->relay, buffer, sizeof buffer);
+
+	if (n <= 0)
+		return;
+	if (m->streams.output >= 0 && write_all(m->streams.output, buffer, (size_t)n) < 0)
+		m->streams.output = -1;
+	write_log(m, buffer, (size_t)n);
+	for (size_t i = m->client_count; i-- > 0;) {
+		autopacket struct packet packet = PACKET_INIT;
+
+		if (!m->clients[i].attached)
+			continue;
+		packet_put_bytes(&packet, buffer, (size_t)n);
+		answer(m, &m->clients[i], MESSAGE_OUTPUT, &packet);
+	}
+}
+
+static void handle_signals(struct monitor *m)
+{
+	struct signalfd_siginfo info;
+
+	while (read(m->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+		autoerror struct error ignored = ERROR_INIT;
+		autopacket struct packet packet = PACKET_INIT;
+
+		if (info.ssi_signo == SIGCHLD)
+			continue;
+		if (info.ssi_signo == SIGWINCH) {
+			if (m->streams.output >= 0 && m->relay.master >= 0) {
+				terminal_size(m->streams.output, &m->streams.rows,
+					      &m->streams.columns);
+				packet_put_u32(&packet, m->streams.rows);
+				packet_put_u32(&packet, m->streams.columns);
+				resize(m, &packet);
+			}
+			continue;
+		}
+		packet_put_u32(&packet, info.ssi_signo);
+		packet_send(m->started.control, MESSAGE_SIGNAL, FIRST_COMMAND, &packet, &ignored);
+	}
+}
+
+/* Init. What it says is a sandbox's word: bounded, and never more than a status or a text. */
+
+static void tell_ready(struct monitor *m, const struct error *failure)
+{
+	if (m->request->ready)
+		m->request->ready(m->request->data, failure);
+}
+
+static void first_started(struct monitor *m, struct packet *packet)
+{
+	autofd int master = packet_take_fd(packet);
+
+	m->running = true;
+	if (m->streams.terminal && master >= 0 && isatty(master) &&
+	    fcntl(master, F_SETFL, O_NONBLOCK) == 0) {
+		m->relay.master = steal_fd(&master);
+		relay_flush(&m->relay);
+	}
+	tell_ready(m, NULL);
+}
+
+static void first_failed(struct monitor *m, struct packet *packet)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	const char *what = "", *hint = "";
+	uint32_t number = 0, code = ERR_SYSTEM;
+	bool in_setup = packet->id == 0;
+
+	if (packet_get_u32(packet, &number, &ignored) < 0 ||
+	    (in_setup && packet_get_u32(packet, &code, &ignored) < 0) ||
+	    packet_get_string(packet, &what, &ignored) < 0)
+		what = "something unreadable";
+	if (in_setup) {
+		error_set(&m->failure, (enum error_code)code, "cannot set up the sandbox: %s",
+			  what);
+		if (packet_get_string(packet, &hint, &ignored) == 0 && *hint)
+			error_hint(&m->failure, "%s", hint);
+		m->failure.number = (int)number;
+	} else {
+		error_set(&m->failure, ERR_NOT_FOUND, "cannot %s %s: %s", what,
+			  m->request->spawn->argv.items[0], strerror((int)number));
+		m->failed_status = exit_status_of_failure((int)number);
+	}
+	m->ended = true;
+	tell_ready(m, &m->failure);
+}
+
+/* Passes init's answer on to the client that started the command. */
+static void pass_on(struct monitor *m, struct packet *packet)
+{
+	for (size_t i = 0; i < m->client_count; i++)
+		if (m->clients[i].command == packet->id) {
+			if (packet->type != MESSAGE_STARTED)
+				m->clients[i].command = 0;
+			answer(m, &m->clients[i], packet->type, packet);
+			return;
+		}
+}
+
+static void handle_init(struct monitor *m)
+{
+	autoerror struct error err = ERROR_INIT;
+	autopacket struct packet packet = PACKET_INIT;
+	uint32_t status;
+
+	if (packet_receive(m->started.control, false, &packet, &err) != 0) {
+		m->ended = true;
+		return;
+	}
+	bool first = packet.id <= FIRST_COMMAND;
+
+	if (first && packet.type == MESSAGE_STARTED && !m->running)
+		first_started(m, &packet);
+	else if (first && packet.type == MESSAGE_FAILED && !m->running)
+		first_failed(m, &packet);
+	else if (first && packet.type == MESSAGE_EXITED &&
+		 packet_get_u32(&packet, &status, &err) == 0) {
+		m->status = (int)status;
+		m->ended = true;
+	} else if (!first) {
+		pass_on(m, &packet);
+	}
+}
+
+/* The loop. */
+
+enum { POLL_CONTROL, POLL_SIGNALS, POLL_LISTENER, POLL_INPUT, POLL_MASTER, POLL_CLIENTS };
+
+static int poll_timeout(const struct monitor *m)
+{
+	if (!m->kill_at)
+		return -1;
+	int64_t left = m->kill_at - now_ms();
+
+	return left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
+}
+
+static int turn(struct monitor *m, struct error *err)
+{
+	struct pollfd polled[POLL_CLIENTS + CLIENTS_MAX];
+	size_t clients = m->client_count;
+
+	polled[POLL_CONTROL] = (struct pollfd){.fd = m->started.control, .events = POLLIN};
+	polled[POLL_SIGNALS] = (struct pollfd){.fd = m->signals, .events = POLLIN};
+	polled[POLL_LISTENER] = (struct pollfd){.fd = m->listener, .events = POLLIN};
+	relay_poll(&m->relay, &polled[POLL_INPUT], &polled[POLL_MASTER]);
+	for (size_t i = 0; i < clients; i++)
+		polled[POLL_CLIENTS + i] =
+			(struct pollfd){.fd = m->clients[i].fd, .events = POLLIN};
+	if (poll(polled, POLL_CLIENTS + clients, poll_timeout(m)) < 0 && errno != EINTR)
+		return error_errno(err, "cannot wait for events");
+	if (m->kill_at && now_ms() >= m->kill_at)
+		kill(m->started.pid, SIGKILL);
+	relay_input(&m->relay, &polled[POLL_INPUT]);
+	if (polled[POLL_MASTER].revents & POLLOUT)
+		relay_flush(&m->relay);
+	if (polled[POLL_MASTER].revents & (POLLIN | POLLHUP | POLLERR))
+		handle_output(m);
+	/* From the last: one that is dropped is replaced by the last, which was handled. */
+	for (size_t i = clients; i-- > 0;)
+		if (polled[POLL_CLIENTS + i].revents)
+			handle_client(m, &m->clients[i]);
+	if (polled[POLL_LISTENER].revents)
+		accept_client(m);
+	if (polled[POLL_SIGNALS].revents)
+		handle_signals(m);
+	if (polled[POLL_CONTROL].revents)
+		handle_init(m);
+	return 0;
+}
+
+static int loop(struct monitor *m, struct error *err)
+{
+	struct termios saved;
+	bool raw = m->streams.interactive && terminal_raw(STDIN_FILENO, &saved) == 0;
+	int result = 0;
+
+	m->relay.input = m->streams.interactive ? STDIN_FILENO : -1;
+	while (!m->ended && result == 0)
+		result = turn(m, err);
+	/* What was printed before the end is still in the pty. */
+	while (m->relay.master >= 0) {
+		struct pollfd polled = {.fd = m->relay.master, .events = POLLIN};
+
+		if (poll(&polled, 1, 0) <= 0)
+			break;
+		handle_output(m);
+	}
+	if (raw)
+		terminal_restore(STDIN_FILENO, &saved);
+	return result;
+}
+
+/* The end. */
+
+static void tell_clients(struct monitor *m)
+{
+	for (size_t i = m->client_count; i-- > 0;) {
+		autopacket struct packet packet = PACKET_INIT;
+
+		/* A command of `exec` that is still there dies with the sandbox. */
+		packet_put_u32(&packet, m->clients[i].command ? SIGKILL : (uint32_t)m->status);
+		answer(m, &m->clients[i], MESSAGE_EXITED, &packet);
+	}
+}
+
+static void release(struct monitor *m)
+{
+	relay_release(&m->relay);
+	for (size_t i = 0; i < m->client_count; i++)
+		fd_close(&m->clients[i].fd);
+	if (m->listener >= 0)
+		unlinkat(m->request->sandbox->fd, "control", 0);
+	fd_close(&m->listener);
+	fd_close(&m->signals);
+	fd_close(&m->log);
+	fd_close(&m->started.control);
+	m->cgroup = cgroup_remove(m->cgroup);
+	error_clear(&m->failure);
+}
+
+static int conclude(struct monitor *m, int init_status, int *ret_status, const char **ret_ended,
+		    struct error *err)
+{
+	if (error_is_set(&m->failure)) {
+		*ret_status = m->failed_status;
+		*err = m->failure;
+		m->failure = (struct error)ERROR_INIT;
+		return -1;
+	}
+	/* Init was killed before it could tell. */
+	if (m->status < 0)
+		m->status = WIFSIGNALED(init_status) ? WTERMSIG(init_status) : SIGKILL;
+	*ret_status = exit_status_of(m->status);
+	if (m->cgroup && cgroup_hit_memory_limit(m->cgroup))
+		*ret_ended = "its memory limit was reached";
+	return 0;
+}
+
+static int prepare(struct monitor *m, struct error *err)
+{
+	const struct monitor_request *request = m->request;
+	const struct cgroup_limits *limits = &request->plan->limits;
+
+	if (examine_streams(m, err) < 0 ||
+	    ((limits->memory || limits->pids || limits->cpu_milli) &&
+	     cgroup_create(request->sandbox->name, limits, &m->cgroup, err) < 0) ||
+	    open_log(m, err) < 0 || catch_signals(m, err) < 0 || listen_for_clients(m, err) < 0)
+		return -1;
+	return sandbox_start(request->root, request->plan, request->sandbox, request->forgetful,
+			     m->cgroup, &m->started, err);
+}
+
+int monitor_run(const struct monitor_request *request, int *ret_status, const char **ret_ended,
+		struct error *err)
+{
+	struct monitor m = {
+		.request = request,
+		.started = {-1, -1},
+		.relay = {-1, -1, STR_INIT},
+		.listener = -1,
+		.signals = -1,
+		.log = -1,
+		.next_command = FIRST_COMMAND,
+		.status = -1,
+	};
+	int init_status = 0;
+	int result = prepare(&m, err);
+
+	*ret_ended = NULL;
+	if (result == 0) {
+		result = send_first(&m, err);
+		if (result == 0)
+			result = loop(&m, err);
+		if (result < 0)
+			kill(m.started.pid, SIGKILL);
+		if (wait_for(m.started.pid, &init_status) < 0)
+			result = error_errno(err, "cannot wait for the sandbox");
+		if (result == 0)
+			result = conclude(&m, init_status, ret_status, ret_ended, err);
+		tell_clients(&m);
+	} else {
+		tell_ready(&m, err);
+	}
+	release(&m);
+	return result;
+}

@@ -1,0 +1,257 @@
+#include "run/plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+void plan_release(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->bind_count; i++) {
+		free(plan->binds[i].source);
+		free(plan->binds[i].target);
+		fd_close(&plan->binds[i].fd);
+	}
+	free(plan->binds);
+	free(plan->hostname);
+	free(plan->user);
+	free(plan->shell);
+	free(plan->guest);
+	free(plan->git_config);
+	strv_release(&plan->env);
+	*plan = (struct plan){0};
+}
+
+/* Beside jib itself (a build tree), else where it is installed. */
+static int find_guest(char **ret, struct error *err)
+{
+	autofree char *self = realpath("/proc/self/exe", NULL);
+
+	if (self) {
+		char *slash = strrchr(self, '/');
+		autofree char *beside = xasprintf("%.*s/jib-guest", (int)(slash - self), self);
+
+		if (access(beside, X_OK) == 0) {
+			*ret = steal_ptr(&beside);
+			return 0;
+		}
+	}
+	if (access(JIB_LIBEXECDIR "/jib-guest", X_OK) == 0) {
+		*ret = xstrdup(JIB_LIBEXECDIR "/jib-guest");
+		return 0;
+	}
+	error_set(err, ERR_NOT_FOUND, "the guest program %s is missing",
+		  JIB_LIBEXECDIR "/jib-guest");
+	return error_hint(err, "install jib again: ./dev install");
+}
+
+/* A command line has `sh` everywhere; a shell that the sandbox does not see is no shell. */
+static char *usable_shell(const char *shell)
+{
+	static const char *const seen[] = {"/bin/", "/usr/", "/opt/"};
+
+	for (size_t i = 0; shell && i < ARRAY_SIZE(seen); i++)
+		if (str_starts(shell, seen[i]) && access(shell, X_OK) == 0)
+			return xstrdup(shell);
+	return xstrdup("/bin/sh");
+}
+
+static bool set_in(const struct strv *env, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < env->len; i++)
+		if (strncmp(env->items[i], name, len) == 0 && env->items[i][len] == '=')
+			return true;
+	return false;
+}
+
+static void set_env(struct strv *env, const char *name, const char *value)
+{
+	size_t len = strlen(name);
+	char *item = xasprintf("%s=%s", name, value);
+
+	for (size_t i = 0; i < env->len; i++) {
+		if (strncmp(env->items[i], name, len) == 0 && env->items[i][len] == '=') {
+			free(env->items[i]);
+			env->items[i] = item;
+			return;
+		}
+	}
+	strv_give(env, item);
+}
+
+/* An allowlist: what else the caller has in the environment may be a credential. */
+static void start_environment(const struct sandbox *sandbox, struct plan *plan)
+{
+	static const char *const passed[] = {"TERM=", "LANG=", "LC_", "TZ=", "COLORTERM="};
+
+	for (char **item = environ; *item; item++)
+		for (size_t i = 0; i < ARRAY_SIZE(passed); i++)
+			if (str_starts(*item, passed[i]))
+				strv_add(&plan->env, *item);
+	if (!set_in(&plan->env, "TERM"))
+		set_env(&plan->env, "TERM", "dumb");
+	set_env(&plan->env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	set_env(&plan->env, "HOME", sandbox->home);
+	set_env(&plan->env, "USER", plan->user);
+	set_env(&plan->env, "LOGNAME", plan->user);
+	set_env(&plan->env, "SHELL", plan->shell);
+	set_env(&plan->env, "JIB_SANDBOX", sandbox->name);
+}
+
+int plan_start(const struct sandbox *sandbox, struct plan *ret, struct error *err)
+{
+	autoplan struct plan plan = {0};
+	const char *shell = getenv("SHELL");
+
+	plan.uid = geteuid();
+	plan.gid = getegid();
+	if (find_guest(&plan.guest, err) < 0)
+		return -1;
+	const struct passwd *user = getpwuid(plan.uid);
+
+	plan.user = xstrdup(user && *user->pw_name ? user->pw_name : "jib");
+	plan.shell = usable_shell(shell && *shell ? shell : user ? user->pw_shell : NULL);
+	plan.hostname = xstrdup(sandbox->name);
+	plan.git_config = xstrdup("");
+	start_environment(sandbox, &plan);
+	*ret = plan;
+	plan = (struct plan){0};
+	return 0;
+}
+
+static int bad_bind(const char *text, const char *why, struct error *err)
+{
+	error_set(err, ERR_USAGE, "--bind %s: %s", text, why);
+	return error_hint(err, "the form is SRC[:DST][:ro|rw], with absolute paths");
+}
+
+int plan_add_bind(struct plan *plan, const char *text, struct error *err)
+{
+	autofree char *copy = xstrdup(text);
+	char *rest = copy;
+	const char *source = strsep(&rest, ":");
+	const char *second = rest ? strsep(&rest, ":") : NULL;
+	const char *third = rest ? strsep(&rest, ":") : NULL;
+	struct plan_bind bind = {.fd = -1};
+
+	if (rest)
+		return bad_bind(text, "too many `:`", err);
+	if (second && !third && (strcmp(second, "ro") == 0 || strcmp(second, "rw") == 0)) {
+		third = second;
+		second = NULL;
+	}
+	if (third && strcmp(third, "ro") != 0 && strcmp(third, "rw") != 0)
+		return bad_bind(text, "what follows the last `:` is neither ro nor rw", err);
+	bind.writable = third && strcmp(third, "rw") == 0;
+	if (!*source || (second && second[0] != '/') || (second && strstr(second, "/..")))
+		return bad_bind(text, "not an absolute path", err);
+	bind.source = realpath(source, NULL);
+	if (!bind.source)
+		return error_errno(err, "--bind %s", source);
+	bind.target = xstrdup(second ? second : bind.source);
+	/* O_PATH opens nothing: a device or a FIFO stays untouched. */
+	bind.fd = open(bind.source, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	struct stat st;
+
+	if (bind.fd < 0 || fstat(bind.fd, &st) < 0) {
+		error_errno(err, "--bind %s", source);
+		free(bind.source);
+		free(bind.target);
+		fd_close(&bind.fd);
+		return -1;
+	}
+	bind.directory = S_ISDIR(st.st_mode);
+	plan->binds = xreallocarray(plan->binds, plan->bind_count + 1, sizeof *plan->binds);
+	plan->binds[plan->bind_count++] = bind;
+	return 0;
+}
+
+int plan_add_env(struct plan *plan, const char *text, struct error *err)
+{
+	size_t len = strcspn(text, "=");
+	autofree char *name = xstrndup(text, len);
+
+	if (len == 0)
+		return error_set(err, ERR_USAGE, "--env %s: no name before `=`", text);
+	if (text[len]) {
+		set_env(&plan->env, name, text + len + 1);
+		return 0;
+	}
+	const char *value = getenv(name);
+
+	if (!value)
+		return error_set(err, ERR_USAGE, "--env %s: there is no such variable to pass on",
+				 name);
+	set_env(&plan->env, name, value);
+	return 0;
+}
+
+int plan_set_network(struct plan *plan, const char *text, struct error *err)
+{
+	if (strcmp(text, "host") != 0 && strcmp(text, "none") != 0)
+		return error_set(err, ERR_USAGE, "the network is `none` or `host`, not \"%s\"",
+				 text);
+	plan->host_network = strcmp(text, "host") == 0;
+	return 0;
+}
+
+/* Whether `inner` is `outer` or below it. */
+static bool is_within(const char *inner, const char *outer)
+{
+	size_t len = strlen(outer);
+
+	if (len == 1)
+		return true;
+	return strncmp(inner, outer, len) == 0 && (inner[len] == '/' || inner[len] == '\0');
+}
+
+static bool overlap(const char *a, const char *b)
+{
+	return is_within(a, b) || is_within(b, a);
+}
+
+static int check_bind(const struct plan_bind *bind, const struct sandbox *sandbox,
+		      const char *root_path, struct error *err)
+{
+	static const char *const taken[] = {"/proc", "/dev", "/run/jib"};
+
+	if (strcmp(bind->target, "/") == 0)
+		return error_set(err, ERR_USAGE, "--bind %s: the root itself cannot be replaced",
+				 bind->source);
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		if (is_within(bind->target, taken[i]))
+			return error_set(err, ERR_USAGE, "--bind %s: %s is the sandbox's own",
+					 bind->source, bind->target);
+	if (overlap(bind->source, root_path) &&
+	    (bind->writable || is_within(bind->source, root_path)))
+		return error_set(err, ERR_USAGE,
+				 "--bind %s: the store %s is never visible in a sandbox",
+				 bind->source, root_path);
+	for (size_t i = 0; bind->writable && i < sandbox->repo_count; i++)
+		if (overlap(bind->source, sandbox->repos[i].host)) {
+			error_set(err, ERR_USAGE,
+				  "--bind %s:rw would let the sandbox write the host repository %s",
+				  bind->source, sandbox->repos[i].host);
+			return error_hint(err, "bind it read-only");
+		}
+	return 0;
+}
+
+int plan_check(const struct plan *plan, const struct sandbox *sandbox, const char *root_path,
+	       struct error *err)
+{
+	autofree char *resolved = realpath(root_path, NULL);
+
+	for (size_t i = 0; i < plan->bind_count; i++)
+		if (check_bind(&plan->binds[i], sandbox, resolved ? resolved : root_path, err) < 0)
+			return -1;
+	return 0;
+}

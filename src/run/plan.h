@@ -1,0 +1,62 @@
+/*
+ * plan: what a run is going to be, as plain data.
+ *
+ * plan.c parses what the user said and validates it (paths, binds, environment) without doing
+ * anything; rootfs.c and start.c execute it. Everything that can be wrong is found before a
+ * namespace exists.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/str.h"
+#include "kernel/cgroup.h"
+#include "store/sandbox.h"
+
+struct plan_bind {
+	char *source; /* on the host: absolute, symbolic links resolved */
+	char *target; /* inside: absolute */
+	bool writable;
+	bool directory;
+	int fd; /* the source, O_PATH */
+};
+
+struct plan {
+	char *hostname;
+	char *user;
+	char *shell;
+	uid_t uid;
+	gid_t gid;
+	bool host_network;
+	char *guest;	  /* the guest program on the host */
+	char *git_config; /* /etc/gitconfig inside */
+	struct strv env;
+	struct plan_bind *binds;
+	size_t bind_count;
+	struct cgroup_limits limits;
+};
+
+void plan_release(struct plan *plan);
+#define autoplan __attribute__((cleanup(plan_release)))
+
+/* Who the caller is, which shell, where the guest is; the environment's basis. */
+int plan_start(const struct sandbox *sandbox, struct plan *ret, struct error *err);
+
+/* "SRC[:DST][:ro|rw]"; read-only unless said otherwise. */
+int plan_add_bind(struct plan *plan, const char *text, struct error *err);
+
+/* "NAME=VALUE", or "NAME" for the caller's own value. */
+int plan_add_env(struct plan *plan, const char *text, struct error *err);
+
+/* "none" or "host". */
+int plan_set_network(struct plan *plan, const char *text, struct error *err);
+
+/*
+ * What no plan may do: bind over the root, /proc or /dev; bind the store; bind a writable
+ * directory that holds, or lies in, the git dir of one of the sandbox's repositories.
+ */
+int plan_check(const struct plan *plan, const struct sandbox *sandbox, const char *root_path,
+	       struct error *err);

@@ -1,0 +1,375 @@
+#include "run/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/packet.h"
+#include "run/relay.h"
+
+enum { DETACH_FIRST = 0x10, DETACH_SECOND = 0x11 }; /* ctrl-p ctrl-q */
+
+static int connect_monitor(const struct sandbox *sandbox, int *ret, struct error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	autofree char *path = xasprintf("%s/control", fd_path(sandbox->fd).s);
+	autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return error_errno(err, "cannot make a socket");
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+		if (errno != ENOENT && errno != ECONNREFUSED)
+			return error_errno(err, "cannot reach the sandbox %s", sandbox->name);
+		error_set(err, ERR_NOT_RUNNING, "the sandbox %s is not running", sandbox->name);
+		return error_hint(err, "start it with `jib run %s`", sandbox->name);
+	}
+	*ret = steal_fd(&fd);
+	return 0;
+}
+
+static int catch_signals(int *ret, struct error *err)
+{
+	static const int caught[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(caught); i++)
+		sigaddset(&set, caught[i]);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+
+	if (fd < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return error_errno(err, "cannot catch signals");
+	signal(SIGPIPE, SIG_IGN);
+	*ret = fd;
+	return 0;
+}
+
+static int lost(const struct sandbox *sandbox, struct error *err)
+{
+	return error_set(err, ERR_NOT_RUNNING, "the sandbox %s ended", sandbox->name);
+}
+
+struct session {
+	const struct sandbox *sandbox;
+	int monitor;
+	int signals;
+	struct streams streams;
+	struct relay relay; /* of `exec`: input -> master -> output */
+	int status;	    /* as of wait(2), or -1 */
+	int failed_status;
+	bool left;
+	bool saw_detach_first;
+};
+
+static void send_number(struct session *s, uint32_t type, uint32_t number)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	autopacket struct packet packet = PACKET_INIT;
+
+	packet_put_u32(&packet, number);
+	packet_send(s->monitor, type, 0, &packet, &ignored);
+}
+
+static void send_size(struct session *s, uint32_t type)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	autopacket struct packet packet = PACKET_INIT;
+
+	packet_put_u32(&packet, s->streams.rows);
+	packet_put_u32(&packet, s->streams.columns);
+	packet_send(s->monitor, type, 0, &packet, &ignored);
+}
+
+static void handle_signals(struct session *s, bool attached)
+{
+	struct signalfd_siginfo info;
+
+	while (read(s->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+		if (info.ssi_signo == SIGWINCH) {
+			if (s->streams.output < 0)
+				continue;
+			terminal_size(s->streams.output, &s->streams.rows, &s->streams.columns);
+			struct winsize size = {.ws_row = (unsigned short)s->streams.rows,
+					       .ws_col = (unsigned short)s->streams.columns};
+
+			if (attached)
+				send_size(s, MESSAGE_RESIZE);
+			else if (s->relay.master >= 0)
+				ioctl(s->relay.master, TIOCSWINSZ, &size);
+		} else if (attached) {
+			s->left = true; /* the terminal goes, the command stays */
+		} else {
+			send_number(s, MESSAGE_SIGNAL, info.ssi_signo);
+		}
+	}
+}
+
+static int failed(struct session *s, struct packet *packet, const char *program, struct error *err)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	uint32_t number = 0;
+	const char *what = "run";
+
+	if (packet_get_u32(packet, &number, &ignored) < 0 ||
+	    packet_get_string(packet, &what, &ignored) < 0)
+		return error_set(err, ERR_PROTOCOL, "the sandbox sent something unreadable");
+	s->failed_status = exit_status_of_failure((int)number);
+	return error_set(err, ERR_NOT_FOUND, "cannot %s %s: %s", what, program,
+			 strerror((int)number));
+}
+
+static int handle_answer(struct session *s, const char *program, struct error *err)
+{
+	autopacket struct packet packet = PACKET_INIT;
+	const char *why;
+	const void *bytes;
+	size_t len;
+	uint32_t status;
+	int result = packet_receive(s->monitor, false, &packet, err);
+
+	if (result < 0)
+		return -1;
+	if (result == 1)
+		return lost(s->sandbox, err);
+	switch (packet.type) {
+	case MESSAGE_STARTED:
+		s->relay.master = packet_take_fd(&packet);
+		if (s->relay.master >= 0)
+			fcntl(s->relay.master, F_SETFL, O_NONBLOCK);
+		return 0;
+	case MESSAGE_FAILED:
+		return failed(s, &packet, program, err);
+	case MESSAGE_EXITED:
+		if (packet_get_u32(&packet, &status, err) < 0)
+			return -1;
+		s->status = (int)status;
+		return 0;
+	case MESSAGE_OUTPUT:
+		if (packet_get_bytes(&packet, &bytes, &len, err) < 0)
+			return -1;
+		if (write_all(STDOUT_FILENO, bytes, len) < 0)
+			s->left = true;
+		return 0;
+	case MESSAGE_REFUSED:
+		if (packet_get_string(&packet, &why, err) < 0)
+			return -1;
+		return error_set(err, ERR_NOT_RUNNING, "the sandbox %s refuses: %s",
+				 s->sandbox->name, why);
+	default:
+		return 0;
+	}
+}
+
+static void print_output(struct session *s)
+{
+	char buffer[32768];
+	ssize_t n = relay_read(&s->relay, buffer, sizeof buffer);
+
+	if (n > 0 && s->streams.output >= 0 && write_all(s->streams.output, buffer, (size_t)n) < 0)
+		s->streams.output = -1;
+}
+
+static int exec_turn(struct session *s, const char *program, struct error *err)
+{
+	struct pollfd polled[4] = {
+		{.fd = s->monitor, .events = POLLIN},
+		{.fd = s->signals, .events = POLLIN},
+	};
+
+	relay_poll(&s->relay, &polled[2], &polled[3]);
+	if (poll(polled, ARRAY_SIZE(polled), -1) < 0 && errno != EINTR)
+		return error_errno(err, "cannot wait for events");
+	relay_input(&s->relay, &polled[2]);
+	if (polled[3].revents & POLLOUT)
+		relay_flush(&s->relay);
+	if (polled[3].revents & (POLLIN | POLLHUP | POLLERR))
+		print_output(s);
+	if (polled[1].revents)
+		handle_signals(s, false);
+	return polled[0].revents ? handle_answer(s, program, err) : 0;
+}
+
+static int send_spawn(struct session *s, struct spawn *spawn, struct error *err)
+{
+	autopacket struct packet packet = PACKET_INIT;
+
+	spawn->terminal = s->streams.terminal;
+	spawn->rows = s->streams.rows;
+	spawn->columns = s->streams.columns;
+	for (int i = 0; i < 3; i++) {
+		int fd;
+
+		if (spawn->terminal & 1U << i)
+			continue;
+		if (streams_open(i, &fd, err) < 0)
+			return -1;
+		packet_give_fd(&packet, fd);
+	}
+	spawn_encode(spawn, &packet);
+	int result = packet_send(s->monitor, MESSAGE_SPAWN, 0, &packet, err);
+
+	return result == 1 ? lost(s->sandbox, err) : result;
+}
+
+static void session_release(struct session *s)
+{
+	relay_release(&s->relay);
+	fd_close(&s->monitor);
+	fd_close(&s->signals);
+}
+
+int session_exec(const struct sandbox *sandbox, struct spawn *spawn, int *ret_status,
+		 struct error *err)
+{
+	struct session s = {.sandbox = sandbox,
+			    .monitor = -1,
+			    .signals = -1,
+			    .relay = {-1, -1, STR_INIT},
+			    .status = -1};
+	struct termios saved;
+	bool raw = false;
+	int result = -1;
+
+	if (connect_monitor(sandbox, &s.monitor, err) == 0 &&
+	    streams_examine(&s.streams, err) == 0 && catch_signals(&s.signals, err) == 0 &&
+	    send_spawn(&s, spawn, err) == 0) {
+		raw = s.streams.interactive && terminal_raw(STDIN_FILENO, &saved) == 0;
+		s.relay.input = s.streams.interactive ? STDIN_FILENO : -1;
+		result = 0;
+		while (result == 0 && s.status < 0)
+			result = exec_turn(&s, spawn->argv.items[0], err);
+		for (struct pollfd last = {.fd = s.relay.master, .events = POLLIN};
+		     s.relay.master >= 0 && poll(&last, 1, 0) > 0;)
+			print_output(&s);
+		if (raw)
+			terminal_restore(STDIN_FILENO, &saved);
+	}
+	if (result == 0)
+		*ret_status = exit_status_of(s.status);
+	else if (s.failed_status)
+		*ret_status = s.failed_status;
+	session_release(&s);
+	return result;
+}
+
+/* Sends what was typed, but for the keys that end the attachment. */
+static void attach_input(struct session *s)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	autostr struct str typed = STR_INIT;
+	autopacket struct packet packet = PACKET_INIT;
+	char buffer[4096];
+	ssize_t n = read(STDIN_FILENO, buffer, sizeof buffer);
+
+	if (n <= 0) {
+		s->left = n == 0 || errno != EINTR;
+		return;
+	}
+	for (ssize_t i = 0; i < n && !s->left; i++) {
+		if (s->saw_detach_first && buffer[i] == DETACH_SECOND) {
+			s->left = true;
+		} else {
+			if (s->saw_detach_first)
+				str_add_char(&typed, DETACH_FIRST);
+			s->saw_detach_first = buffer[i] == DETACH_FIRST;
+			if (!s->saw_detach_first)
+				str_add_char(&typed, buffer[i]);
+		}
+	}
+	if (typed.len) {
+		packet_put_bytes(&packet, typed.s, typed.len);
+		packet_send(s->monitor, MESSAGE_INPUT, 0, &packet, &ignored);
+	}
+}
+
+static int attach_turn(struct session *s, struct error *err)
+{
+	struct pollfd polled[3] = {
+		{.fd = s->monitor, .events = POLLIN},
+		{.fd = s->signals, .events = POLLIN},
+		{.fd = STDIN_FILENO, .events = POLLIN},
+	};
+
+	if (poll(polled, ARRAY_SIZE(polled), -1) < 0 && errno != EINTR)
+		return error_errno(err, "cannot wait for events");
+	if (polled[2].revents)
+		attach_input(s);
+	if (polled[1].revents)
+		handle_signals(s, true);
+	return polled[0].revents ? handle_answer(s, "", err) : 0;
+}
+
+int session_attach(const struct sandbox *sandbox, int *ret_status, bool *ret_left,
+		   struct error *err)
+{
+	struct session s = {.sandbox = sandbox,
+			    .monitor = -1,
+			    .signals = -1,
+			    .relay = {-1, -1, STR_INIT},
+			    .status = -1};
+	struct termios saved;
+	bool raw = false;
+	int result = -1;
+
+	if (connect_monitor(sandbox, &s.monitor, err) == 0 &&
+	    streams_examine(&s.streams, err) == 0 && catch_signals(&s.signals, err) == 0) {
+		send_size(&s, MESSAGE_ATTACH);
+		raw = terminal_raw(STDIN_FILENO, &saved) == 0;
+		result = 0;
+		while (result == 0 && s.status < 0 && !s.left)
+			result = attach_turn(&s, err);
+		if (raw)
+			terminal_restore(STDIN_FILENO, &saved);
+	}
+	if (result == 0) {
+		*ret_left = s.left;
+		*ret_status = s.left ? 0 : exit_status_of(s.status);
+	}
+	session_release(&s);
+	return result;
+}
+
+int session_stop(const struct sandbox *sandbox, uint32_t grace_ms, struct error *err)
+{
+	struct session s = {.sandbox = sandbox, .signals = -1, .relay = {-1, -1, STR_INIT}};
+
+	s.monitor = -1;
+	if (connect_monitor(sandbox, &s.monitor, err) < 0)
+		return -1;
+	send_number(&s, MESSAGE_STOP, grace_ms);
+	/* The lease is free when everything inside is gone and the monitor has tidied up. */
+	autofd int lease = -1;
+	int result = sandbox_lease_wait(sandbox, &lease, err);
+
+	session_release(&s);
+	return result;
+}
+
+int session_where(const struct sandbox *sandbox, pid_t *ret_pid, int *ret_keep, struct error *err)
+{
+	autofd int monitor = -1;
+	autopacket struct packet packet = PACKET_INIT;
+	uint32_t pid;
+
+	if (connect_monitor(sandbox, &monitor, err) < 0)
+		return -1;
+	if (packet_send(monitor, MESSAGE_WHERE, 0, NULL, err) != 0 ||
+	    packet_receive(monitor, false, &packet, err) != 0)
+		return lost(sandbox, err);
+	if (packet.type != MESSAGE_HERE || packet_get_u32(&packet, &pid, err) < 0)
+		return error_set(err, ERR_PROTOCOL, "the monitor sent something unexpected");
+	*ret_pid = (pid_t)pid;
+	*ret_keep = steal_fd(&monitor);
+	return 0;
+}

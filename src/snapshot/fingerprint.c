@@ -1,0 +1,164 @@
+#include "snapshot/fingerprint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/str.h"
+
+enum { HEAD_MAX = 65536 };
+
+struct state {
+	struct hash *hash;
+	struct timespec newest;
+	struct error *err;
+};
+
+static bool later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
+static void add_stat(struct state *state, const char *what, const struct stat *st)
+{
+	struct {
+		uint64_t ino, mode, size;
+		int64_t changed, changed_ns, modified, modified_ns;
+	} facts;
+
+	memset(&facts, 0, sizeof facts);
+	facts.ino = st->st_ino;
+	facts.mode = st->st_mode;
+	facts.size = (uint64_t)st->st_size;
+	facts.changed = st->st_ctim.tv_sec;
+	facts.changed_ns = st->st_ctim.tv_nsec;
+	facts.modified = st->st_mtim.tv_sec;
+	facts.modified_ns = st->st_mtim.tv_nsec;
+	hash_text(state->hash, what);
+	hash_bytes(state->hash, &facts, sizeof facts);
+	if (later(&st->st_ctim, &state->newest))
+		state->newest = st->st_ctim;
+}
+
+static int visit(void *data, int dirfd, const char *name, const char *path, const struct stat *st)
+{
+	(void)dirfd;
+	(void)name;
+	/* A lock that comes and goes is no state; what it guards shows when it is done. */
+	if (str_ends(path, ".lock"))
+		return TREE_SKIP;
+	/* A directory changes with every lock; its entries are looked at themselves. */
+	if (!S_ISDIR(st->st_mode))
+		add_stat(data, path, st);
+	return 0;
+}
+
+/* Order matters in a hash and readdir(3) has none of its own, but it is stable while unchanged. */
+static int add_tree(struct state *state, int base, const char *name)
+{
+	autofd int fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
+	if (fd < 0)
+		return error_errno(state->err, "cannot read %s", name);
+	hash_text(state->hash, name);
+	return tree_walk(fd, visit, state, state->err);
+}
+
+static int add_parts(struct state *state, const char *directory, const char *const *files,
+		     const char *const *trees)
+{
+	autofd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(state->err, "cannot read the git directory %s", directory);
+	hash_text(state->hash, directory);
+	hash_bytes(state->hash, &st.st_uid, sizeof st.st_uid);
+	for (; *files; files++) {
+		if (fstatat(fd, *files, &st, 0) == 0)
+			add_stat(state, *files, &st);
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return error_errno(state->err, "cannot stat %s/%s", directory, *files);
+	}
+	for (; *trees; trees++)
+		if (add_tree(state, fd, *trees) < 0)
+			return error_wrap(state->err, "%s", directory);
+	return 0;
+}
+
+static int add_head(struct state *state, const struct repository *repository)
+{
+	autofree char *path = xasprintf("%s/HEAD", repository->git_dir);
+	autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	autostr struct str text = STR_INIT;
+
+	if (fd < 0)
+		return error_errno(state->err, "cannot read %s", path);
+	if (read_all(fd, HEAD_MAX, &text, state->err) < 0)
+		return error_wrap(state->err, "%s", path);
+	hash_text(state->hash, text.s);
+	return 0;
+}
+
+static int take(const struct repository *repository, struct state *state)
+{
+	static const char *const own_files[] = {"HEAD", "config.worktree", "info/sparse-checkout",
+						NULL};
+	static const char *const own_trees[] = {"refs", NULL};
+	static const char *const common_files[] = {"config",
+						   "packed-refs",
+						   "shallow",
+						   "info/attributes",
+						   "info/exclude",
+						   "info/grafts",
+						   "objects/info/alternates",
+						   NULL};
+	static const char *const common_trees[] = {"refs", "reftable", "hooks", NULL};
+	static const char *const none[] = {NULL};
+	bool linked = strcmp(repository->git_dir, repository->common_dir) != 0;
+
+	if (add_head(state, repository) < 0 ||
+	    add_parts(state, repository->git_dir, own_files, linked ? own_trees : none) < 0 ||
+	    add_parts(state, repository->common_dir, common_files, common_trees) < 0)
+		return -1;
+	return 0;
+}
+
+/* Waits until the kernel's clock for files has passed what was seen. Returns whether it waited. */
+static bool wait_for_tick(const struct timespec *newest)
+{
+	struct timespec now;
+	bool waited = false;
+
+	for (;;) {
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+		/* A file from the future (a clock that was set back) is not waited for. */
+		if (later(&now, newest) || newest->tv_sec > now.tv_sec + 1)
+			return waited;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		waited = true;
+	}
+}
+
+int fingerprint_take(const struct repository *repository, struct hash *hash, struct error *err)
+{
+	for (;;) {
+		struct hash attempt = *hash;
+		struct state state = {.hash = &attempt, .err = err};
+
+		if (take(repository, &state) < 0)
+			return -1;
+		if (!wait_for_tick(&state.newest)) {
+			*hash = attempt;
+			return 0;
+		}
+	}
+}

@@ -1,0 +1,20 @@
+/*
+ * fingerprint: has anything changed in a repository that a git layer is made from?
+ *
+ * A hash over what HEAD says and over the stat data (inode, ctime, mtime, size) of HEAD, the
+ * configuration, every ref, packed-refs, shallow, info/ and hooks/. git replaces all of these by
+ * rename(2), so a change is a new inode or at least a new ctime. Objects are left out: they are
+ * immutable, and what the refs reach was there when the layer was made. The cost is one stat
+ * per loose ref.
+ *
+ * A change within the same tick of the kernel's clock as the fingerprint would be missed, so
+ * when something is that new, fingerprint_take() waits for the tick to pass first.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "git/repository.h"
+#include "snapshot/hash.h"
+
+/* Adds the state of the repository to the hash. */
+int fingerprint_take(const struct repository *repository, struct hash *hash, struct error *err);

@@ -1,0 +1,132 @@
+#include "snapshot/index.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "snapshot/hash.h"
+
+/* The part of an entry before the object id; all numbers big-endian. */
+struct entry_stat {
+	uint32_t changed, changed_ns;
+	uint32_t modified, modified_ns;
+	uint32_t dev, ino;
+	uint32_t mode;
+	uint32_t uid, gid;
+	uint32_t size;
+};
+
+enum {
+	HEADER = 12,
+	INDEX_MAX = 1 << 30,
+	FLAG_EXTENDED = 0x4000,
+	FLAG_SKIP_WORKTREE = 0x4000, /* in the extended flags */
+};
+
+static int damaged(const char *name, struct error *err)
+{
+	return error_set(err, ERR_GIT, "git wrote an index %s that cannot be understood", name);
+}
+
+static uint16_t read_u16(const char *at)
+{
+	uint16_t number;
+
+	memcpy(&number, at, sizeof number);
+	return be16toh(number);
+}
+
+static uint32_t read_u32(const char *at)
+{
+	uint32_t number;
+
+	memcpy(&number, at, sizeof number);
+	return be32toh(number);
+}
+
+static int settle_entry(struct entry_stat *entry, int tree, const char *path, time_t mtime,
+			struct error *err)
+{
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = mtime}};
+	struct stat st;
+
+	if (utimensat(tree, path, times, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fstatat(tree, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_errno(err, "cannot set the time of %s", path);
+	entry->changed = htobe32((uint32_t)st.st_ctim.tv_sec);
+	entry->changed_ns = htobe32((uint32_t)st.st_ctim.tv_nsec);
+	entry->modified = htobe32((uint32_t)st.st_mtim.tv_sec);
+	entry->modified_ns = htobe32((uint32_t)st.st_mtim.tv_nsec);
+	entry->dev = htobe32((uint32_t)st.st_dev);
+	entry->ino = htobe32((uint32_t)st.st_ino);
+	entry->uid = htobe32(st.st_uid);
+	entry->gid = htobe32(st.st_gid);
+	entry->size = htobe32((uint32_t)st.st_size);
+	return 0;
+}
+
+/* Settles the entry at `at` and returns the offset of the next one, or 0. */
+static size_t settle_at(struct str *index, size_t at, size_t oid, int tree, time_t mtime,
+			const char *name, struct error *err)
+{
+	size_t flags_at = at + sizeof(struct entry_stat) + oid;
+
+	if (flags_at + 4 > index->len)
+		return (void)damaged(name, err), 0;
+	uint16_t flags = read_u16(index->s + flags_at);
+	bool extended = flags & FLAG_EXTENDED;
+	size_t path_at = flags_at + 2 + (extended ? 2 : 0);
+	const char *path = index->s + path_at;
+	size_t len = strnlen(path, index->len - path_at);
+	struct entry_stat entry;
+
+	/* 1 to 8 NUL bytes, to a multiple of eight from the beginning of the entry. */
+	size_t next = at + ((path_at - at + len + 8) & ~(size_t)7);
+
+	if (next > index->len || len == 0)
+		return (void)damaged(name, err), 0;
+	memcpy(&entry, index->s + at, sizeof entry);
+	mode_t mode = be32toh(entry.mode);
+	bool skipped = extended && read_u16(index->s + flags_at + 2) & FLAG_SKIP_WORKTREE;
+
+	if ((S_ISREG(mode) || S_ISLNK(mode)) && !skipped) {
+		if (settle_entry(&entry, tree, path, mtime, err) < 0)
+			return 0;
+		memcpy(index->s + at, &entry, sizeof entry);
+	}
+	return next;
+}
+
+int index_settle(int dirfd, const char *name, int tree, bool sha256, time_t mtime,
+		 struct error *err)
+{
+	autostr struct str index = STR_INIT;
+	size_t oid = sha256 ? 32 : 20;
+	size_t at = HEADER;
+
+	if (file_read_at(dirfd, name, INDEX_MAX, &index, err) < 0)
+		return -1;
+	if (index.len < HEADER + oid || memcmp(index.s, "DIRC", 4) != 0)
+		return damaged(name, err);
+	uint32_t version = read_u32(index.s + 4);
+	uint32_t count = read_u32(index.s + 8);
+
+	if (version != 2 && version != 3)
+		return damaged(name, err);
+	index.len -= oid;
+	for (uint32_t i = 0; i < count; i++) {
+		at = settle_at(&index, at, oid, tree, mtime, name, err);
+		if (!at)
+			return -1;
+	}
+	unsigned char checksum[32];
+
+	hash_checksum(sha256, index.s, index.len, checksum);
+	str_add_bytes(&index, checksum, oid);
+	return file_replace_at(dirfd, name, index.s, index.len, 0644, false, err);
+}

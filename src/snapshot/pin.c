@@ -1,0 +1,228 @@
+#include "snapshot/pin.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "snapshot/fingerprint.h"
+#include "snapshot/layers.h"
+
+enum { TRIES = 20 };
+
+void pin_release(struct pin *pin)
+{
+	free(pin->base);
+	free(pin->branch);
+	strv_release(&pin->tree);
+	strv_release(&pin->git);
+	*pin = (struct pin){0};
+}
+
+static char *branch_of(const char *ref)
+{
+	static const char heads[] = "refs/heads/";
+
+	if (!ref)
+		return NULL;
+	return xstrdup(str_starts(ref, heads) ? ref + strlen(heads) : ref);
+}
+
+static int git_layer_id(const struct repository *repository, char **ret, struct error *err)
+{
+	struct hash hash;
+
+	hash_init(&hash);
+	hash_text(&hash, "git 1");
+	if (fingerprint_take(repository, &hash, err) < 0)
+		return -1;
+	*ret = hash_id(&hash, "git");
+	return 0;
+}
+
+/* What a git layer remembers of the repository. 1 when its tree layer is gone. */
+static int recall(const struct root *root, const json_t *description, const char *id,
+		  struct pin *ret, struct error *err)
+{
+	const char *tree = json_string_value(json_object_get(description, "tree"));
+	const char *base = json_string_value(json_object_get(description, "base"));
+	const char *branch = json_string_value(json_object_get(description, "branch"));
+	json_t *tree_description = NULL;
+	autofd int fd = -1;
+
+	if (!tree)
+		return error_set(err, ERR_CORRUPT, "the layer %s does not name its tree", id);
+	int result = layer_open(root, tree, &tree_description, &fd, err);
+
+	json_decref(tree_description);
+	if (result != 0)
+		return result;
+	ret->base = base ? xstrdup(base) : NULL;
+	ret->branch = branch ? xstrdup(branch) : NULL;
+	strv_add(&ret->tree, tree);
+	strv_add(&ret->git, id);
+	return 0;
+}
+
+static int open_recalled(const struct root *root, const char *id, struct pin *ret,
+			 struct error *err)
+{
+	json_t *description = NULL;
+	autofd int fd = -1;
+	int result = layer_open(root, id, &description, &fd, err);
+
+	if (result == 0)
+		result = recall(root, description, id, ret, err);
+	json_decref(description);
+	return result;
+}
+
+/* Makes the layers. 0, 1 when the repository changed meanwhile (or another made them), -1. */
+static int make(const struct root *root, const struct repository *repository, const char *id,
+		pin_progress *progress, struct repository_head *head, struct config *settings,
+		struct error *err)
+{
+	automaking struct layer_making making = LAYER_MAKING_INIT;
+	autofree char *tree_id = NULL;
+	autofree char *after = NULL;
+
+	if (repository_inspect(repository, head, err) < 0 ||
+	    config_read_all(repository->top, settings, err) < 0 ||
+	    tree_layer(root, repository, head, settings, progress, &tree_id, err) < 0)
+		return -1;
+	int result = layer_begin(root, id, &making, err);
+
+	if (result != 0)
+		return result;
+	if (git_layer_fill(&making, repository, head, settings, tree_id, err) < 0)
+		return error_wrap(err, "cannot capture the repository %s", repository->top);
+	if (git_layer_id(repository, &after, err) < 0)
+		return -1;
+	if (strcmp(id, after) != 0)
+		return 1;
+	autofree char *branch = branch_of(head->ref);
+	json_t *description =
+		json_pack("{s:i,s:s,s:s,s:s?,s:s?,s:s,s:s}", "version", 1, "kind", "git", "tree",
+			  tree_id, "base", head->commit, "branch", branch, "format", head->format,
+			  "repository", repository->common_dir);
+
+	if (!description)
+		return error_set(err, ERR_UNSUPPORTED, "a path or branch of %s is not valid UTF-8",
+				 repository->top);
+	return layer_finish(&making, description, err);
+}
+
+int pin_repository(const struct root *root, const struct repository *repository,
+		   pin_progress *progress, struct pin *ret, struct error *err)
+{
+	if (!repository->trusted) {
+		/* Somebody else's repository: git decides each time whether it may be used. */
+		struct repository_head head = {0};
+
+		if (repository_inspect(repository, &head, err) < 0)
+			return -1;
+		repository_head_release(&head);
+	}
+	for (int i = 0; i < TRIES; i++) {
+		autofree char *id = NULL;
+		struct repository_head head = {0};
+		struct config settings = CONFIG_INIT;
+
+		if (git_layer_id(repository, &id, err) < 0)
+			return -1;
+		int result = open_recalled(root, id, ret, err);
+
+		if (result <= 0)
+			return result;
+		result = make(root, repository, id, progress, &head, &settings, err);
+		repository_head_release(&head);
+		config_release(&settings);
+		if (result < 0)
+			return -1;
+	}
+	error_set(err, ERR_UNSTABLE, "%s keeps changing while it is captured", repository->top);
+	return error_hint(err, "wait until what works on it is done, and try again");
+}
+
+/* --live */
+
+static int whiteout(int dirfd, const char *name, struct error *err)
+{
+	/* A character device 0/0 hides the name in the layers below; no privilege is needed. */
+	if (mknodat(dirfd, name, S_IFCHR, makedev(0, 0)) < 0)
+		return error_errno(err, "cannot hide %s", name);
+	return 0;
+}
+
+static int fill_live(const struct layer_making *making, bool linked, const struct str *config,
+		     struct error *err)
+{
+	static const char *const hidden[] = {"index.lock", "HEAD.lock", "config.lock",
+					     "packed-refs.lock", "shallow.lock"};
+	static const char *const hidden_linked[] = {"commondir", "gitdir", "locked", "worktrees",
+						    "config.worktree"};
+	autofd int git = -1, top = -1;
+
+	if (dir_make_at(making->fd, "tree", 0755, &git, err) < 0 ||
+	    dir_make_at(making->fd, "top", 0755, &top, err) < 0 ||
+	    file_replace_at(git, "config", config->s, config->len, 0644, false, err) < 0)
+		return -1;
+	/* The mount point of the git dir, also where the host has a file of that name. */
+	if (mkdirat(top, ".git", 0755) < 0)
+		return error_errno(err, "cannot create the mount point of the git dir");
+	for (size_t i = 0; i < ARRAY_SIZE(hidden); i++)
+		if (whiteout(git, hidden[i], err) < 0)
+			return -1;
+	for (size_t i = 0; linked && i < ARRAY_SIZE(hidden_linked); i++)
+		if (whiteout(git, hidden_linked[i], err) < 0)
+			return -1;
+	return 0;
+}
+
+static int make_live(const struct root *root, const char *id, bool linked, const struct str *config,
+		     struct error *err)
+{
+	automaking struct layer_making making = LAYER_MAKING_INIT;
+	int result = layer_begin(root, id, &making, err);
+
+	if (result != 0)
+		return result < 0 ? -1 : 0;
+	if (fill_live(&making, linked, config, err) < 0)
+		return -1;
+	return layer_finish(&making, json_pack("{s:i,s:s}", "version", 1, "kind", "live"), err);
+}
+
+int pin_live(const struct root *root, const struct repository *repository, struct pin *ret,
+	     struct error *err)
+{
+	struct repository_head head = {0};
+	struct config settings = CONFIG_INIT;
+	autostr struct str config = STR_INIT;
+	bool linked = strcmp(repository->git_dir, repository->common_dir) != 0;
+	int result = -1;
+
+	if (repository_inspect(repository, &head, err) == 0 &&
+	    config_read_all(repository->top, &settings, err) == 0) {
+		struct hash hash;
+
+		settings_sanitise(&settings, &config);
+		hash_init(&hash);
+		hash_text(&hash, linked ? "live 1 linked" : "live 1");
+		hash_text(&hash, config.s);
+		autofree char *id = hash_id(&hash, "live");
+
+		result = make_live(root, id, linked, &config, err);
+		if (result == 0) {
+			strv_add(&ret->git, id);
+			ret->base = head.commit ? xstrdup(head.commit) : NULL;
+			ret->branch = branch_of(head.ref);
+		}
+	}
+	repository_head_release(&head);
+	config_release(&settings);
+	return result;
+}

@@ -1,0 +1,46 @@
+/*
+ * pin: a host repository at this moment, as immutable layers.
+ *
+ * A tree layer holds the files of HEAD's commit and the index that fits them; it is shared by
+ * every sandbox on that commit. A git layer holds a self-contained git dir: objects by hard link,
+ * refs, HEAD, and a configuration without credentials; it is shared until a ref or the
+ * configuration changes. When both are there already, pinning costs a walk over the loose refs
+ * and starts no process.
+ *
+ * Whatever the host does afterwards (edit, checkout, rebase, gc --prune=now) changes nothing in
+ * a layer: files are copies, and a hard link outlives the name it was made from.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/str.h"
+#include "git/repository.h"
+#include "store/root.h"
+
+struct pin {
+	char *base;	  /* commit id, or NULL without a commit */
+	char *branch;	  /* or NULL when HEAD is detached */
+	struct strv tree; /* layer ids, uppermost first */
+	struct strv git;
+};
+
+/* Called before something that may take longer than a moment, with words for the user. */
+typedef void pin_progress(const char *text);
+
+/*
+ * ERR_UNSTABLE when the repository keeps changing while it is captured; ERR_OWNERSHIP, ERR_GIT
+ * as of repository_inspect().
+ */
+int pin_repository(const struct root *root, const struct repository *repository,
+		   pin_progress *progress, struct pin *ret, struct error *err);
+
+/*
+ * For --live: the host's own directories are the lower layers, and only a layer on top of them
+ * is made, with the sanitised configuration and whiteouts over locks and over what ties a
+ * linked worktree to its host.
+ */
+int pin_live(const struct root *root, const struct repository *repository, struct pin *ret,
+	     struct error *err);
+
+void pin_release(struct pin *pin);
+#define autopin __attribute__((cleanup(pin_release)))

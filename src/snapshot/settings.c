@@ -1,0 +1,192 @@
+#include <string.h>
+#include <strings.h>
+
+#include "base/memory.h"
+#include "snapshot/layers.h"
+
+char *url_without_credentials(const char *url)
+{
+	const char *scheme_end = strstr(url, "://");
+
+	if (!scheme_end)
+		return xstrdup(url);
+	const char *host = scheme_end + 3;
+	const char *path = host + strcspn(host, "/?#");
+	const char *at = memrchr(host, '@', (size_t)(path - host));
+
+	if (!at)
+		return xstrdup(url);
+	const char *colon = memchr(host, ':', (size_t)(at - host));
+	/* For ssh the user is an address ("git@"), for http it is half of a credential. */
+	bool keep_user = strncasecmp(url, "http", 4) != 0 && strncasecmp(url, "ftp", 3) != 0;
+	size_t user = !keep_user ? 0 : (size_t)((colon ? colon : at) - host);
+
+	return xasprintf("%.*s%.*s%s%s", (int)(host - url), url, (int)user, host, user ? "@" : "",
+			 at + 1);
+}
+
+static bool matches(const char *key, const char *pattern)
+{
+	size_t len = strlen(pattern);
+
+	/* "section." takes all of it, "section.*.name" any subsection, else the key itself. */
+	if (pattern[len - 1] == '.')
+		return str_starts(key, pattern);
+	const char *star = strstr(pattern, ".*.");
+
+	if (!star)
+		return strcmp(key, pattern) == 0;
+	size_t head = (size_t)(star - pattern) + 1;
+	const char *last = strrchr(key, '.');
+
+	return strncmp(key, pattern, head) == 0 && last && last > key + head &&
+	       strcmp(last, star + 2) == 0;
+}
+
+static bool is_one_of(const char *key, const char *const *patterns, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (matches(key, patterns[i]))
+			return true;
+	return false;
+}
+
+static bool is_kept(const char *key)
+{
+	static const char *const kept[] = {
+		"core.repositoryformatversion",
+		"core.filemode",
+		"core.symlinks",
+		"core.ignorecase",
+		"core.precomposeunicode",
+		"core.logallrefupdates",
+		"core.autocrlf",
+		"core.eol",
+		"core.safecrlf",
+		"core.whitespace",
+		"core.quotepath",
+		"core.abbrev",
+		"core.commentchar",
+		"core.sparsecheckout",
+		"core.sparsecheckoutcone",
+		"core.sharedrepository",
+		"core.bigfilethreshold",
+		"core.compression",
+		"core.loosecompression",
+		"core.deltabasecachelimit",
+		"core.packedgitlimit",
+		"core.packedgitwindowsize",
+		"core.checkstat",
+		"core.trustctime",
+		"core.multipackindex",
+		"core.commitgraph",
+		"extensions.objectformat",
+		"extensions.refstorage",
+		"extensions.partialclone",
+		"extensions.compatobjectformat",
+		"extensions.preciousobjects",
+		"remote.*.url",
+		"remote.*.pushurl",
+		"remote.*.fetch",
+		"remote.*.push",
+		"remote.*.tagopt",
+		"remote.*.prune",
+		"remote.*.prunetags",
+		"remote.*.mirror",
+		"remote.*.promisor",
+		"remote.*.partialclonefilter",
+		"remote.pushdefault",
+		"branch.",
+		"user.name",
+		"user.email",
+		"author.",
+		"committer.",
+		"alias.",
+		"merge.",
+		"rebase.",
+		"pull.",
+		"push.default",
+		"push.autosetupremote",
+		"push.followtags",
+		"diff.",
+		"color.",
+		"log.",
+		"format.",
+		"status.",
+		"commit.",
+		"tag.",
+		"fetch.prune",
+		"fetch.prunetags",
+		"fetch.recursesubmodules",
+		"index.",
+		"submodule.",
+		"rerere.",
+		"pack.",
+		"gc.",
+		"repack.",
+		"feature.",
+		"i18n.",
+		"filter.*.clean",
+		"filter.*.smudge",
+		"filter.*.process",
+		"filter.*.required",
+		"lfs.repositoryformatversion",
+		"lfs.fetchinclude",
+		"lfs.fetchexclude",
+		"apply.",
+		"blame.",
+		"checkout.",
+		"clean.",
+		"column.",
+		"grep.",
+		"notes.",
+		"stash.",
+		"worktree.",
+		"advice.",
+		"init.",
+		"versionsort.",
+		"whitespace.",
+		"sequence.",
+		"bisect.",
+		"interactive.",
+		"switch.",
+		"transfer.",
+	};
+
+	return is_one_of(key, kept, ARRAY_SIZE(kept));
+}
+
+/* Whether a value holds an address with a password in it, wherever it stands. */
+static bool holds_credentials(const char *value)
+{
+	for (const char *url = strstr(value, "://"); url; url = strstr(url + 3, "://")) {
+		const char *end = url + 3 + strcspn(url + 3, "/ \t\n\"'");
+		const char *at = memrchr(url + 3, '@', (size_t)(end - url - 3));
+
+		if (at && memchr(url + 3, ':', (size_t)(at - url - 3)))
+			return true;
+	}
+	return false;
+}
+
+void settings_sanitise(const struct config *settings, struct str *ret)
+{
+	static const char *const urls[] = {"remote.*.url", "remote.*.pushurl", "submodule.*.url",
+					   "branch.*.remote"};
+
+	str_add(ret, "[core]\n\tbare = false\n");
+	for (size_t i = 0; i < settings->count; i++) {
+		const struct config_item *item = &settings->items[i];
+
+		if (!item->local || !is_kept(item->key))
+			continue;
+		if (item->value && is_one_of(item->key, urls, ARRAY_SIZE(urls))) {
+			autofree char *clean = url_without_credentials(item->value);
+
+			config_write_item(ret, item->key, clean);
+		} else if (!item->value ||
+			   (!holds_credentials(item->key) && !holds_credentials(item->value))) {
+			config_write_item(ret, item->key, item->value);
+		}
+	}
+}

@@ -1,0 +1,176 @@
+#include "store/layer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/lock.h"
+#include "base/memory.h"
+#include "base/str.h"
+
+enum { DESCRIPTION_MAX = 1 << 20 };
+
+static const char *boot_id(void)
+{
+	static char id[64];
+
+	if (!id[0]) {
+		autofd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? -1 : read(fd, id, sizeof id - 1);
+
+		/* Without it every layer that is not settled counts as torn: safe, only slower. */
+		if (n <= 0)
+			return "unknown";
+		id[strcspn(id, "\n")] = '\0';
+	}
+	return id;
+}
+
+bool layer_is_settled(const json_t *description)
+{
+	return !json_object_get(description, "boot");
+}
+
+static bool usable(const json_t *description)
+{
+	const char *boot = json_string_value(json_object_get(description, "boot"));
+
+	return !boot || (strcmp(boot, boot_id()) == 0 && strcmp(boot, "unknown") != 0);
+}
+
+int layer_open(const struct root *root, const char *id, json_t **ret_description, int *ret_fd,
+	       struct error *err)
+{
+	autostr struct str text = STR_INIT;
+	autofd int fd = open_beneath(root->layers, id, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0 && errno == ENOENT)
+		return 1;
+	if (fd < 0)
+		return error_errno(err, "cannot open the layer %s", id);
+	if (file_read_at(fd, "layer.json", DESCRIPTION_MAX, &text, err) < 0)
+		return error_wrap(err, "layer %s", id);
+	json_t *description = json_loadb(text.s, text.len, JSON_REJECT_DUPLICATES, NULL);
+
+	if (!json_is_object(description)) {
+		json_decref(description);
+		error_set(err, ERR_CORRUPT, "the layer %s cannot be read", id);
+		return error_hint(err, "remove %s/.layers/%s; it is made anew from the repository",
+				  root->path, id);
+	}
+	if (!usable(description)) {
+		json_decref(description);
+		return 1;
+	}
+	*ret_description = description;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int layer_begin(const struct root *root, const char *id, struct layer_making *ret,
+		struct error *err)
+{
+	automaking struct layer_making making = LAYER_MAKING_INIT;
+	autofree char *lock_name = xasprintf("%s.lock", id);
+	json_t *description = NULL;
+	autofd int existing = -1;
+
+	making.root = root;
+	making.id = xstrdup(id);
+	if (lock_named(root->layers, lock_name, &making.lock, err) < 0)
+		return -1;
+	int result = layer_open(root, id, &description, &existing, err);
+
+	json_decref(description);
+	if (result < 0)
+		return -1;
+	if (result == 0)
+		return 1;
+	/* One of an earlier boot that may be torn. */
+	if (root_discard(root, root->layers, id, err) < 0)
+		return -1;
+	if (root_make_temp(root, "layer", &making.temp, &making.fd, err) < 0)
+		return -1;
+	*ret = making;
+	making = (struct layer_making)LAYER_MAKING_INIT;
+	return 0;
+}
+
+static int write_description(int fd, json_t *description, bool durable, struct error *err)
+{
+	autofree char *text = json_dumps(description, JSON_INDENT(2) | JSON_SORT_KEYS);
+
+	if (!text)
+		return error_set(err, ERR_CORRUPT,
+				 "a layer cannot be described: a path or value "
+				 "of the repository is not valid UTF-8");
+	return file_replace_at(fd, "layer.json", text, strlen(text), 0600, durable, err);
+}
+
+int layer_finish(struct layer_making *making, json_t *description, struct error *err)
+{
+	json_object_set_new(description, "boot", json_string(boot_id()));
+	int result = write_description(making->fd, description, false, err);
+
+	json_decref(description);
+	if (result < 0)
+		return -1;
+	if (syscall(SYS_renameat2, making->root->temp, making->temp, making->root->layers,
+		    making->id, RENAME_NOREPLACE) < 0)
+		return error_errno(err, "cannot put the layer %s in place", making->id);
+	free(steal_ptr(&making->temp));
+	layer_abort(making);
+	return 0;
+}
+
+void layer_abort(struct layer_making *making)
+{
+	struct error ignored = ERROR_INIT;
+
+	if (making->temp)
+		tree_remove_at(making->root->temp, making->temp, &ignored);
+	error_clear(&ignored);
+	if (making->lock >= 0) {
+		autofree char *lock_name = xasprintf("%s.lock", making->id);
+
+		lock_named_release(making->root->layers, lock_name, &making->lock);
+	}
+	fd_close(&making->fd);
+	free(making->temp);
+	free(making->id);
+	*making = (struct layer_making)LAYER_MAKING_INIT;
+}
+
+int layer_settle(const struct root *root, char *const *ids, struct error *err)
+{
+	bool synced = false;
+
+	for (; ids && *ids; ids++) {
+		json_t *description = NULL;
+		autofd int fd = -1;
+		int result = layer_open(root, *ids, &description, &fd, err);
+
+		if (result < 0)
+			return -1;
+		if (result == 1 || layer_is_settled(description)) {
+			json_decref(description);
+			continue;
+		}
+		if (!synced && syncfs(root->fd) < 0) {
+			json_decref(description);
+			return error_errno(err, "cannot sync %s", root->path);
+		}
+		synced = true;
+		json_object_del(description, "boot");
+		result = write_description(fd, description, true, err);
+		json_decref(description);
+		if (result < 0)
+			return -1;
+	}
+	return 0;
+}

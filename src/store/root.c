@@ -1,0 +1,195 @@
+#include "store/root.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/lock.h"
+#include "base/memory.h"
+
+static const char proven_mark[] = "user.jib.upper";
+
+int root_path(char **ret, struct error *err)
+{
+	const char *root = getenv("JIB_ROOT");
+	const char *home = getenv("HOME");
+
+	if (root && *root) {
+		if (root[0] != '/')
+			return error_set(err, ERR_CONFIG,
+					 "JIB_ROOT is \"%s\", not an absolute path", root);
+		*ret = xstrdup(root);
+		return 0;
+	}
+	if (!home || home[0] != '/') {
+		error_set(err, ERR_CONFIG, "neither JIB_ROOT nor HOME names a directory");
+		return error_hint(err, "set JIB_ROOT to a directory on ext4, xfs or btrfs");
+	}
+	*ret = xasprintf("%s/.jib-overlays", home);
+	return 0;
+}
+
+static int open_root_directory(const char *path, struct error *err)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		error_errno(err, "cannot create %s", path);
+		return error_hint(err, "set JIB_ROOT to a directory that you can write");
+	}
+	autofd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, "cannot open %s", path);
+	if (st.st_uid != geteuid()) {
+		error_set(err, ERR_PERMISSION, "%s belongs to somebody else", path);
+		return error_hint(err, "set JIB_ROOT to a directory of your own");
+	}
+	/* Sandboxes hold setuid files of their own making: nobody else may reach them (T14). */
+	if (st.st_mode & 0077 && fchmod(fd, 0700) < 0)
+		return error_errno(err, "cannot make %s private (mode 0700)", path);
+	return steal_fd(&fd);
+}
+
+static int prove_once(const struct root *root, root_prove *prove, struct error *err)
+{
+	char mark;
+
+	if (fgetxattr(root->fd, proven_mark, &mark, sizeof mark) == 1)
+		return 0;
+	if (prove(root->temp, err) < 0)
+		return error_wrap(err, "%s cannot hold sandboxes", root->path);
+	if (fsetxattr(root->fd, proven_mark, "1", 1, 0) < 0)
+		return error_errno(err, "cannot mark %s as proven", root->path);
+	return 0;
+}
+
+int root_open(root_prove *prove, struct root *ret, struct error *err)
+{
+	autoroot struct root root = ROOT_INIT;
+
+	if (root_path(&root.path, err) < 0)
+		return -1;
+	root.fd = open_root_directory(root.path, err);
+	if (root.fd < 0)
+		return -1;
+	if (dir_make_at(root.fd, ".layers", 0700, &root.layers, err) < 0 ||
+	    dir_make_at(root.fd, ".tmp", 0700, &root.temp, err) < 0)
+		return error_wrap(err, "%s", root.path);
+	root_sweep(&root);
+	if (prove && prove_once(&root, prove, err) < 0)
+		return -1;
+	*ret = root;
+	root = (struct root)ROOT_INIT;
+	return 0;
+}
+
+int root_reopen(const struct root *root, struct root *ret, struct error *err)
+{
+	autoroot struct root again = ROOT_INIT;
+	struct stat before, after;
+
+	again.path = xstrdup(root->path);
+	again.fd = open(root->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (again.fd < 0 || fstat(again.fd, &after) < 0 || fstat(root->fd, &before) < 0)
+		return error_errno(err, "cannot open %s", root->path);
+	if (before.st_dev != after.st_dev || before.st_ino != after.st_ino)
+		return error_set(err, ERR_CORRUPT, "%s was replaced meanwhile", root->path);
+	if (dir_make_at(again.fd, ".layers", 0700, &again.layers, err) < 0 ||
+	    dir_make_at(again.fd, ".tmp", 0700, &again.temp, err) < 0)
+		return error_wrap(err, "%s", root->path);
+	*ret = again;
+	again = (struct root)ROOT_INIT;
+	return 0;
+}
+
+void root_close(struct root *root)
+{
+	free(root->path);
+	fd_close(&root->fd);
+	fd_close(&root->layers);
+	fd_close(&root->temp);
+	*root = (struct root)ROOT_INIT;
+}
+
+static char *temp_name(const char *prefix)
+{
+	uint64_t random;
+
+	if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+		abort(); /* cannot happen for so few bytes (getrandom(2)) */
+	return xasprintf("%s-%016llx", prefix, (unsigned long long)random);
+}
+
+int root_make_temp(const struct root *root, const char *prefix, char **ret_name, int *ret_fd,
+		   struct error *err)
+{
+	for (int tries = 0; tries < 100; tries++) {
+		autofree char *name = temp_name(prefix);
+
+		if (mkdirat(root->temp, name, 0700) < 0)
+			return error_errno(err, "cannot create a directory in %s/.tmp", root->path);
+		autofd int fd = open_beneath(root->temp, name, O_RDONLY | O_DIRECTORY, 0);
+		/* Between mkdir and lock a sweeper may have taken it for a leftover. */
+		int held = fd >= 0 ? lock_directory_try(fd, err) : 1;
+		struct stat st;
+
+		if (held < 0)
+			return -1;
+		if (held == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0) {
+			*ret_name = steal_ptr(&name);
+			*ret_fd = steal_fd(&fd);
+			return 0;
+		}
+	}
+	return error_set(err, ERR_SYSTEM, "cannot keep a directory in %s/.tmp", root->path);
+}
+
+int root_discard(const struct root *root, int dirfd, const char *name, struct error *err)
+{
+	autofree char *grave = temp_name("gone");
+	autofd int held = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+
+	if (held >= 0 && lock_directory_try(held, err) < 0)
+		return -1;
+	if (syscall(SYS_renameat2, dirfd, name, root->temp, grave, RENAME_NOREPLACE) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		return error_errno(err, "cannot remove %s", name);
+	}
+	return tree_remove_at(root->temp, grave, err);
+}
+
+void root_sweep(const struct root *root)
+{
+	int fd = open_beneath(root->temp, ".", O_RDONLY | O_DIRECTORY, 0);
+	autodir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		struct error ignored = ERROR_INIT;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		autofd int held =
+			open_beneath(root->temp, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
+
+		/* Whoever makes or removes something here holds its lock. */
+		if (held < 0 || lock_directory_try(held, &ignored) == 0)
+			tree_remove_at(root->temp, entry->d_name, &ignored);
+		error_clear(&ignored);
+	}
+}

@@ -1,0 +1,102 @@
+/*
+ * sandbox: a name, a stack of layers per repository, and the directories that hold what is
+ * changed.
+ *
+ *   ROOT/<name>/sandbox.json        the record, with a schema version
+ *   ROOT/<name>/lease               locked while something runs in it; made by the first run
+ *   ROOT/<name>/control             the monitor's socket, while something runs
+ *   ROOT/<name>/upper/repos/<repo>  what was changed in the work tree
+ *   ROOT/<name>/upper/git/<repo>    what was changed in the git dir
+ *   ROOT/<name>/work/...            overlayfs' work directories
+ *   ROOT/<name>/live/<repo>         with --live: what hides the host's credentials and locks
+ *   ROOT/<name>/home/               the private home directory
+ *   ROOT/<name>/log/                output of a detached run
+ *
+ * The disk is the truth: whoever is alive holds the lease, and a directory that is removed with
+ * rm -rf is a sandbox that does not exist. A new sandbox is built in ROOT/.tmp and appears by
+ * one rename(2), which also decides who wins when two create the same name.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/str.h"
+#include "store/root.h"
+
+enum layout { LAYOUT_HOST, LAYOUT_JIB };
+
+struct sandbox_repo {
+	char *name;	  /* unique in the sandbox: the directory in upper/repos and upper/git */
+	char *host;	  /* the work tree on the host */
+	char *path;	  /* the work tree inside */
+	char *git_path;	  /* where the git dir is seen inside besides PATH/.git, or NULL */
+	char *base;	  /* commit id; NULL when the repository had no commit */
+	char *branch;	  /* NULL when HEAD was detached */
+	struct strv tree; /* layer ids, uppermost first; empty with --live */
+	struct strv git;
+	char *live_git_dir;    /* with --live: the host's git dir of this work tree */
+	char *live_common_dir; /* and its common dir */
+};
+
+struct sandbox {
+	char *name;
+	int fd;	       /* its directory; -1 before it is created */
+	char *created; /* RFC 3339, UTC */
+	enum layout layout;
+	bool live;
+	char *home; /* the home directory's path inside */
+	struct sandbox_repo *repos;
+	size_t repo_count;
+};
+
+#define SANDBOX_INIT                                              \
+	{                                                         \
+		NULL, -1, NULL, LAYOUT_HOST, false, NULL, NULL, 0 \
+	}
+
+void sandbox_release(struct sandbox *sandbox);
+#define autosandbox __attribute__((cleanup(sandbox_release)))
+/* Appends an empty repository to fill in. */
+struct sandbox_repo *sandbox_add_repo(struct sandbox *sandbox);
+
+/*
+ * Makes the directories and the record, and takes the lease. ERR_EXISTS when the name is taken.
+ * `durable` when the sandbox is promised to outlast a power cut from now on. *ret_lease may be
+ * NULL: then nothing is leased.
+ */
+int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durable, int *ret_lease,
+		   struct error *err);
+
+/* ERR_NOT_FOUND, ERR_NAME; ERR_CORRUPT when the record cannot be read. */
+int sandbox_open(const struct root *root, const char *name, struct sandbox *ret, struct error *err);
+
+/* The names of all sandboxes, sorted; broken ones too. */
+int sandbox_names(const struct root *root, struct strv *ret, struct error *err);
+
+/* Takes the lease: 0 and the fd that holds it, 1 when somebody else has it. */
+int sandbox_lease(const struct sandbox *sandbox, int *ret_fd, struct error *err);
+
+/* Takes the lease as soon as whoever has it lets go. */
+int sandbox_lease_wait(const struct sandbox *sandbox, int *ret_fd, struct error *err);
+
+enum sandbox_state { SANDBOX_CREATED, SANDBOX_RUNNING, SANDBOX_STOPPED, SANDBOX_BROKEN };
+const char *sandbox_state_name(enum sandbox_state state);
+/* From the disk alone: never run, lease held, or neither. */
+int sandbox_state(const struct sandbox *sandbox, enum sandbox_state *ret, struct error *err);
+
+/* Its own bytes on disk: uppers, home, logs, record. */
+int sandbox_disk(const struct root *root, const char *name, uint64_t *ret_bytes, struct error *err);
+
+/* Removes it. The caller holds the lease, or knows that the sandbox is broken and not running. */
+int sandbox_remove(const struct root *root, const char *name, struct error *err);
+
+/* Syncs the record of a sandbox that was created without `durable`. */
+int sandbox_settle(const struct root *root, const struct sandbox *sandbox, struct error *err);
+
+/*
+ * What the mounts of a sandbox are called in mountinfo: neutral inside, and enough to find a
+ * mount that `jib mount` made. From the identity of its directory.
+ */
+char *sandbox_mount_source(const struct sandbox *sandbox);

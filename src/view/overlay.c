@@ -1,0 +1,234 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "kernel/mounts.h"
+#include "view/view.h"
+
+void view_release(struct view *view)
+{
+	for (size_t i = 0; i < view->count; i++) {
+		for (size_t k = 0; k < view->mounts[i].lower_count; k++)
+			fd_close(&view->mounts[i].lowers[k]);
+		free(view->mounts[i].lowers);
+		fd_close(&view->mounts[i].upper);
+		fd_close(&view->mounts[i].work);
+	}
+	free(view->mounts);
+	free(view->source);
+	*view = (struct view)VIEW_INIT;
+}
+
+static struct view_mount *add_mount(struct view *view, enum view_kind kind, const char *target)
+{
+	view->mounts = xreallocarray(view->mounts, view->count + 1, sizeof *view->mounts);
+	struct view_mount *mount = &view->mounts[view->count++];
+
+	*mount = (struct view_mount){.kind = kind, .target = target, .upper = -1, .work = -1};
+	return mount;
+}
+
+static void add_lower(struct view_mount *mount, int fd)
+{
+	mount->lowers = xreallocarray(mount->lowers, mount->lower_count + 1, sizeof *mount->lowers);
+	mount->lowers[mount->lower_count++] = fd;
+}
+
+static int add_layers(const struct root *root, struct view_mount *mount, const struct strv *ids,
+		      const char *part, struct error *err)
+{
+	for (size_t i = 0; i < ids->len; i++) {
+		autofree char *path = xasprintf("%s/%s", ids->items[i], part);
+		int fd = open_beneath(root->layers, path, O_PATH | O_DIRECTORY, 0);
+
+		if (fd < 0) {
+			error_errno(err, "cannot open the layer %s", ids->items[i]);
+			return error_hint(err, "it was removed from %s/.layers", root->path);
+		}
+		add_lower(mount, fd);
+	}
+	return 0;
+}
+
+/* A directory of the host itself, for --live. */
+static int add_host(struct view_mount *mount, const char *path, struct error *err)
+{
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_errno(err, "cannot open the live directory %s", path);
+	add_lower(mount, fd);
+	return 0;
+}
+
+/* Opens upper/<part>/<name> and work/<part>/<name>, or home and work/home when name is NULL. */
+static int open_upper(const struct sandbox *sandbox, struct view_mount *mount, const char *part,
+		      const char *name, struct error *err)
+{
+	autofree char *upper = name ? xasprintf("upper/%s/%s", part, name) : xstrdup("home");
+	autofree char *work = name ? xasprintf("work/%s/%s", part, name) : xstrdup("work/home");
+
+	mount->upper = open_beneath(sandbox->fd, upper, O_PATH | O_DIRECTORY, 0);
+	if (mount->upper < 0)
+		return error_errno(err, "cannot open %s", upper);
+	mount->work = open_beneath(sandbox->fd, work, O_PATH | O_DIRECTORY, 0);
+	if (mount->work < 0)
+		return error_errno(err, "cannot open %s", work);
+	return 0;
+}
+
+static int open_repo(const struct root *root, const struct sandbox *sandbox,
+		     const struct sandbox_repo *repo, struct view *view, struct error *err)
+{
+	bool live = repo->live_git_dir != NULL;
+	struct view_mount *tree = add_mount(view, VIEW_TREE, repo->path);
+
+	if (open_upper(sandbox, tree, "repos", repo->name, err) < 0 ||
+	    (live && (add_layers(root, tree, &repo->git, "top", err) < 0 ||
+		      add_host(tree, repo->host, err) < 0)) ||
+	    add_layers(root, tree, &repo->tree, "tree", err) < 0)
+		return -1;
+	struct view_mount *git = add_mount(view, VIEW_GIT, repo->path);
+
+	if (open_upper(sandbox, git, "git", repo->name, err) < 0 ||
+	    add_layers(root, git, &repo->git, "tree", err) < 0 ||
+	    (live && add_host(git, repo->live_git_dir, err) < 0) ||
+	    (live && strcmp(repo->live_git_dir, repo->live_common_dir) != 0 &&
+	     add_host(git, repo->live_common_dir, err) < 0))
+		return -1;
+	return 0;
+}
+
+static int compare_depth(const void *a, const void *b)
+{
+	const struct sandbox_repo *const *x = a;
+	const struct sandbox_repo *const *y = b;
+	size_t xl = strlen((*x)->path), yl = strlen((*y)->path);
+
+	return xl < yl ? -1 : xl > yl;
+}
+
+int view_open(const struct root *root, const struct sandbox *sandbox, bool forgetful,
+	      struct view *ret, struct error *err)
+{
+	autoview struct view view = VIEW_INIT;
+	autofree const struct sandbox_repo **repos =
+		xcalloc(sandbox->repo_count + 1, sizeof(struct sandbox_repo *));
+
+	view.source = sandbox_mount_source(sandbox);
+	view.forgetful = forgetful;
+	if (open_upper(sandbox, add_mount(&view, VIEW_HOME, sandbox->home), "home", NULL, err) < 0)
+		return error_wrap(err, "sandbox %s", sandbox->name);
+	/* A repository inside another one's work tree is mounted after it. */
+	for (size_t i = 0; i < sandbox->repo_count; i++)
+		repos[i] = &sandbox->repos[i];
+	qsort(repos, sandbox->repo_count, sizeof(struct sandbox_repo *), compare_depth);
+	for (size_t i = 0; i < sandbox->repo_count; i++)
+		if (open_repo(root, sandbox, repos[i], &view, err) < 0)
+			return error_wrap(err, "sandbox %s", sandbox->name);
+	*ret = view;
+	view = (struct view)VIEW_INIT;
+	return 0;
+}
+
+int view_mount(const struct view *view, const struct view_mount *mount, int target, int home_lower,
+	       struct error *err)
+{
+	struct overlay overlay = {
+		.lowers = mount->lowers,
+		.lower_count = mount->lower_count,
+		.upper = mount->upper,
+		.work = mount->work,
+		.source = view->source,
+		.forgetful = view->forgetful,
+	};
+
+	if (mount->kind == VIEW_HOME) {
+		overlay.lowers = &home_lower;
+		overlay.lower_count = 1;
+	}
+	return mount_overlay(&overlay, target, err);
+}
+
+/* Changes. */
+
+static bool is_opaque(int dirfd, const char *name)
+{
+	char value;
+	autofd int fd = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+
+	return fd >= 0 && fgetxattr(fd, "user.overlay.opaque", &value, 1) == 1 && value == 'y';
+}
+
+struct counting {
+	size_t count;
+	bool (*ignored)(const char *path);
+};
+
+static int count_entry(void *data, int dirfd, const char *name, const char *path,
+		       const struct stat *st)
+{
+	struct counting *counting = data;
+
+	if (counting->ignored && counting->ignored(path))
+		return TREE_SKIP;
+	/* A directory that was only entered or re-stamped is merged, not opaque, and no change. */
+	if (!S_ISDIR(st->st_mode) || is_opaque(dirfd, name))
+		counting->count++;
+	return 0;
+}
+
+static bool is_home_noise(const char *path)
+{
+	static const char *const noise[] = {".bash_history", ".zsh_history",	  ".python_history",
+					    ".lesshst",	     ".viminfo",	  ".cache",
+					    ".wget-hsts",    ".node_repl_history"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(noise); i++)
+		if (strcmp(path, noise[i]) == 0)
+			return true;
+	return false;
+}
+
+static int count_upper(const struct sandbox *sandbox, const char *path, struct counting *counting,
+		       struct error *err)
+{
+	autofd int fd = open_beneath(sandbox->fd, path, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0)
+		return error_errno(err, "cannot open %s of the sandbox %s", path, sandbox->name);
+	return tree_walk(fd, count_entry, counting, err);
+}
+
+int view_changes(const struct sandbox *sandbox, struct view_changes *ret, struct error *err)
+{
+	struct view_changes changes = {0};
+	struct counting home = {.ignored = is_home_noise};
+
+	for (size_t i = 0; i < sandbox->repo_count; i++) {
+		autofree char *tree = xasprintf("upper/repos/%s", sandbox->repos[i].name);
+		autofree char *git = xasprintf("upper/git/%s", sandbox->repos[i].name);
+		struct counting in_tree = {0}, in_git = {0};
+
+		if (count_upper(sandbox, tree, &in_tree, err) < 0 ||
+		    count_upper(sandbox, git, &in_git, err) < 0)
+			return -1;
+		changes.tree += in_tree.count;
+		changes.git += in_git.count;
+	}
+	if (count_upper(sandbox, "home", &home, err) < 0)
+		return -1;
+	changes.home = home.count;
+	*ret = changes;
+	return 0;
+}
+
+bool view_changed(const struct view_changes *changes)
+{
+	return changes->tree || changes->git || changes->home;
+}

@@ -1,0 +1,64 @@
+/*
+ * view: a sandbox's layers as mounts.
+ *
+ * view_open() turns a record into open directories; view_mount() mounts them. Both are called in
+ * the mount namespace where the mounts are made: the sandbox's, or for `jib mount` the host's.
+ *
+ *   work tree   layers of the tree, upper/repos/<repo>     at the repository's path inside
+ *   git dir     layers of the git dir, upper/git/<repo>    at PATH/.git (and at git_path)
+ *   home        an empty directory of the root, home/      at the home directory
+ *
+ * The repository of a home directory that is itself inside it is mounted over it, so the home
+ * comes first, and a repository inside another one's work tree after it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "store/root.h"
+#include "store/sandbox.h"
+
+enum view_kind { VIEW_HOME, VIEW_TREE, VIEW_GIT };
+
+struct view_mount {
+	enum view_kind kind;
+	const char *target; /* absolute inside; belongs to the sandbox's record */
+	int *lowers;
+	size_t lower_count;
+	int upper;
+	int work;
+};
+
+struct view {
+	struct view_mount *mounts; /* in the order in which they are made */
+	size_t count;
+	char *source;
+	bool forgetful;
+};
+
+#define VIEW_INIT                    \
+	{                            \
+		NULL, 0, NULL, false \
+	}
+
+/* `forgetful` when the sandbox is going to be discarded at its end. */
+int view_open(const struct root *root, const struct sandbox *sandbox, bool forgetful,
+	      struct view *ret, struct error *err);
+void view_release(struct view *view);
+#define autoview __attribute__((cleanup(view_release)))
+
+/* Mounts one of them on an open directory. `home_lower` is the empty directory for VIEW_HOME. */
+int view_mount(const struct view *view, const struct view_mount *mount, int target, int home_lower,
+	       struct error *err);
+
+/* What a sandbox has changed, as overlayfs left it in the uppers: nothing is mounted for it. */
+struct view_changes {
+	size_t tree; /* files written or removed in work trees */
+	size_t git;  /* in git dirs */
+	size_t home; /* in the home directory, but for histories and caches of shells */
+};
+
+int view_changes(const struct sandbox *sandbox, struct view_changes *ret, struct error *err);
+bool view_changed(const struct view_changes *changes);
