@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -52,6 +53,13 @@ int write_all(int fd, const void *bytes, size_t len)
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EAGAIN) {
+			struct pollfd full = {.fd = fd, .events = POLLOUT};
+
+			if (poll(&full, 1, -1) < 0 && errno != EINTR)
+				return -1;
+			continue;
+		}
 		if (n < 0)
 			return -1;
 		at += n;

@@ -27,7 +27,7 @@ struct fd_path {
 };
 struct fd_path fd_path(int fd);
 
-/* Writes all of it, through short writes and EINTR. Returns 0, or -1 with errno. */
+/* Writes all of it, also to a non-blocking file. Returns 0, or -1 with errno. */
 int write_all(int fd, const void *bytes, size_t len);
 
 /* Reads until end of file, at most `max` bytes; more is an error (EFBIG). */

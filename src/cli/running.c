@@ -53,7 +53,7 @@ static void say_kept(const struct running *running, const struct view_changes *c
 }
 
 /* What becomes of the sandbox. The lease is still held. */
-static int finish(const struct running *running, bool clean, struct error *err)
+static int finish(const struct running *running, bool clean, bool detached, struct error *err)
 {
 	struct view_changes changes;
 
@@ -61,7 +61,9 @@ static int finish(const struct running *running, bool clean, struct error *err)
 		return sandbox_remove(&running->root, running->sandbox.name, err);
 	if (view_changes(&running->sandbox, &changes, err) < 0)
 		return -1;
-	if (running->created && clean && !view_changed(&changes)) {
+	view_tidy(&running->sandbox);
+	/* What ran in the background has left a log, which somebody may want to read. */
+	if (running->created && clean && !detached && !view_changed(&changes)) {
 		if (sandbox_remove(&running->root, running->sandbox.name, err) < 0)
 			return -1;
 		say("nothing was changed: %s is gone", running->sandbox.name);
@@ -101,7 +103,7 @@ static int run_monitor(struct running *running, bool detached,
 		error_clear(&ignored);
 		return status ? status : -1;
 	}
-	if (finish(running, status <= 128, err) < 0)
+	if (finish(running, status <= 128, detached, err) < 0)
 		return -1;
 	return status;
 }

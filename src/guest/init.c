@@ -80,74 +80,87 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* What a command could not do, as init words it and the child reports it. */
+enum step { STEP_START, STEP_SESSION, STEP_TERMINAL, STEP_STREAMS, STEP_DIRECTORY, STEP_RUN };
+
+static const char *const step_names[] = {
+	[STEP_START] = "start",
+	[STEP_SESSION] = "start a session for",
+	[STEP_TERMINAL] = "give a terminal to",
+	[STEP_STREAMS] = "connect standard input and output of",
+	[STEP_DIRECTORY] = "enter the directory of",
+	[STEP_RUN] = "run",
+};
+
+struct failure {
+	int number;
+	enum step step;
+};
+
 /* In the child. Returns only on failure, with what could not be done. */
-static const char *become(const struct spawn *spawn, struct packet *packet, int slave)
+static enum step become(const struct spawn *spawn, struct packet *packet, int slave)
 {
 	int streams[3];
 
 	reset_signals();
 	if (setsid() < 0)
-		return "start a session";
+		return STEP_SESSION;
 	if (spawn->terminal && ioctl(slave, TIOCSCTTY, 0) < 0)
-		return "take the terminal";
+		return STEP_TERMINAL;
 	for (int i = 0; i < 3; i++)
 		streams[i] = spawn->terminal & 1U << i ? slave : packet_take_fd(packet);
 	for (int i = 0; i < 3; i++)
 		if (streams[i] < 0 || dup2(streams[i], i) < 0)
-			return "connect standard input and output";
+			return STEP_STREAMS;
 	if (chdir(spawn->directory) < 0 && chdir(spawn->fallback) < 0 && chdir("/") < 0)
-		return "enter the directory";
+		return STEP_DIRECTORY;
 	environ = spawn->env.items;
 	execvp(spawn->argv.items[0], spawn->argv.items);
-	return "run";
+	return STEP_RUN;
 }
 
-static void tell_parent(int fd, int number, const char *what)
+/* The child says why it could not be; the end of the pipe means that it runs. */
+static bool hear_failure(int fd, struct failure *ret)
 {
-	char text[128] = {0};
+	struct failure failure;
+	ssize_t n;
 
-	memcpy(text, &number, sizeof number);
-	memcpy(text + sizeof number, what, strnlen(what, sizeof text - sizeof number - 1));
-	while (write(fd, text, sizeof text) < 0 && errno == EINTR)
-		;
+	do
+		n = read(fd, &failure, sizeof failure);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof failure)
+		return false;
+	*ret = failure;
+	return true;
 }
 
-/* Starts a command; on failure *ret_what says at which step, with errno. */
+/* Starts a command. Returns its pid, or -1 with *ret_failure. */
 static pid_t start(const struct spawn *spawn, struct packet *packet, int *ret_master,
-		   char ret_what[128])
+		   struct failure *ret_failure)
 {
-	int report[2];
+	int report[2] = {-1, -1};
 	autofd int slave = -1;
 	autofd int master = -1;
+	pid_t pid = -1;
 
-	memcpy(ret_what, "start", sizeof "start");
-	if (spawn->terminal && open_pty(spawn, &master, &slave) < 0)
-		return -1;
-	if (pipe2(report, O_CLOEXEC) < 0)
-		return -1;
-	pid_t pid = fork();
-
+	if ((!spawn->terminal || open_pty(spawn, &master, &slave) == 0) &&
+	    pipe2(report, O_CLOEXEC) == 0)
+		pid = fork();
 	if (pid == 0) {
-		const char *what = become(spawn, packet, slave);
+		struct failure failure = {.step = become(spawn, packet, slave)};
 
-		tell_parent(report[1], errno, what);
+		failure.number = errno;
+		while (write(report[1], &failure, sizeof failure) < 0 && errno == EINTR)
+			;
 		_exit(127);
 	}
-	int saved = errno;
-
+	*ret_failure = (struct failure){errno, STEP_START};
 	fd_close(&report[1]);
-	char text[128];
-	ssize_t n = 0;
+	bool failed = pid > 0 && hear_failure(report[0], ret_failure);
 
-	while (pid > 0 && (n = read(report[0], text, sizeof text)) < 0 && errno == EINTR)
-		;
 	fd_close(&report[0]);
-	errno = saved;
-	if (pid > 0 && n == (ssize_t)sizeof text) {
-		/* The child says why it could not be; the end of the pipe means that it runs. */
+	if (failed) {
 		waitpid(pid, NULL, 0);
-		memcpy(&errno, text, sizeof errno);
-		memcpy(ret_what, text + sizeof errno, sizeof text - sizeof errno);
 		return -1;
 	}
 	*ret_master = steal_fd(&master);
@@ -159,17 +172,17 @@ static void handle_spawn(struct init *init, struct packet *packet)
 	autoerror struct error err = ERROR_INIT;
 	autospawn struct spawn spawn = {0};
 	autopacket struct packet answer = PACKET_INIT;
-	char what[128] = "";
+	struct failure failure;
 	int master = -1;
 
 	if (spawn_decode(packet, &spawn, &err) < 0) {
 		reply_failed(init, packet->id, EPROTO, "understand the request");
 		return;
 	}
-	pid_t pid = start(&spawn, packet, &master, what);
+	pid_t pid = start(&spawn, packet, &master, &failure);
 
 	if (pid < 0) {
-		reply_failed(init, packet->id, errno, what);
+		reply_failed(init, packet->id, failure.number, step_names[failure.step]);
 		return;
 	}
 	init->commands = xreallocarray(init->commands, init->count + 1, sizeof *init->commands);
@@ -246,6 +259,9 @@ int init_serve(int control)
 
 	/* Not even the sandbox's own processes may look into this one. */
 	prctl(PR_SET_DUMPABLE, 0);
+	/* Who has the control socket speaks to the monitor as init: no command may inherit it (T1). */
+	if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0)
+		return 125;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	init.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -473,9 +473,13 @@ static int turn(struct monitor *m, struct error *err)
 		relay_flush(&m->relay);
 	if (polled[POLL_MASTER].revents & (POLLIN | POLLHUP | POLLERR))
 		handle_output(m);
-	/* From the last: one that is dropped is replaced by the last, which was handled. */
+	/*
+	 * From the last: one that is dropped is replaced by the last, which was handled. Output
+	 * may have dropped one already: its slot is then another's, whose turn comes again.
+	 */
 	for (size_t i = clients; i-- > 0;)
-		if (polled[POLL_CLIENTS + i].revents)
+		if (polled[POLL_CLIENTS + i].revents && i < m->client_count &&
+		    m->clients[i].fd == polled[POLL_CLIENTS + i].fd)
 			handle_client(m, &m->clients[i]);
 	if (polled[POLL_LISTENER].revents)
 		accept_client(m);
@@ -589,7 +593,8 @@ int monitor_run(const struct monitor_request *request, int *ret_status, const ch
 		result = send_first(&m, err);
 		if (result == 0)
 			result = loop(&m, err);
-		if (result < 0)
+		/* Init ends with the first command; without one it would wait for ever. */
+		if (result < 0 || !m.running)
 			kill(m.started.pid, SIGKILL);
 		if (wait_for(m.started.pid, &init_status) < 0)
 			result = error_errno(err, "cannot wait for the sandbox");

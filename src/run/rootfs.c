@@ -362,13 +362,34 @@ static int add_binds(int root, const struct plan *plan, struct error *err)
 	return 0;
 }
 
+/* Keys are told apart by user, not by namespace: the caller's own would be listed (T9). */
+static int hide_keys(int root, struct error *err)
+{
+	static const char *const files[] = {"proc/keys", "proc/key-users"};
+	autofd int null = open_beneath(root, "dev/null", O_PATH, 0);
+
+	if (null < 0)
+		return error_errno(err, "cannot open /dev/null in the sandbox");
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		autofd int target = open_beneath(root, files[i], O_PATH, 0);
+
+		if (target < 0 && errno == ENOENT)
+			continue;
+		if (target < 0)
+			return error_errno(err, "cannot hide /%s", files[i]);
+		if (mount_bind(null, target, BIND_READ_ONLY | BIND_NO_EXEC, err) < 0)
+			return error_wrap(err, "/%s", files[i]);
+	}
+	return 0;
+}
+
 static int add_proc(int root, struct error *err)
 {
 	autofd int target = -1;
 
-	if (open_directory(root, "/proc", &target, err) < 0)
+	if (open_directory(root, "/proc", &target, err) < 0 || mount_proc(target, err) < 0)
 		return -1;
-	return mount_proc(target, err);
+	return hide_keys(root, err);
 }
 
 int rootfs_enter(const struct plan *plan, const struct sandbox *sandbox, const struct view *view,

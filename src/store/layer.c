@@ -82,7 +82,7 @@ int layer_begin(const struct root *root, const char *id, struct layer_making *re
 
 	making.root = root;
 	making.id = xstrdup(id);
-	if (lock_named(root->layers, lock_name, &making.lock, err) < 0)
+	if (lock_named(root->temp, lock_name, &making.lock, err) < 0)
 		return -1;
 	int result = layer_open(root, id, &description, &existing, err);
 
@@ -138,7 +138,7 @@ void layer_abort(struct layer_making *making)
 	if (making->lock >= 0) {
 		autofree char *lock_name = xasprintf("%s.lock", making->id);
 
-		lock_named_release(making->root->layers, lock_name, &making->lock);
+		lock_named_release(making->root->temp, lock_name, &making->lock);
 	}
 	fd_close(&making->fd);
 	free(making->temp);

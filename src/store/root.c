@@ -171,6 +171,24 @@ int root_discard(const struct root *root, int dirfd, const char *name, struct er
 	return tree_remove_at(root->temp, grave, err);
 }
 
+/* Whoever makes or removes something here, and whoever holds a named lock, holds its lock. */
+static bool is_abandoned(const struct root *root, const char *name)
+{
+	struct error ignored = ERROR_INIT;
+	autofd int fd = open_beneath(root->temp, name, O_RDWR | O_NONBLOCK, 0);
+	int held;
+
+	if (fd >= 0) {
+		held = lock_try(fd, &ignored);
+	} else {
+		fd = open_beneath(root->temp, name, O_RDONLY | O_DIRECTORY, 0);
+		/* Nothing of ours is anything else. */
+		held = fd < 0 ? 0 : lock_directory_try(fd, &ignored);
+	}
+	error_clear(&ignored);
+	return held == 0;
+}
+
 void root_sweep(const struct root *root)
 {
 	int fd = open_beneath(root->temp, ".", O_RDONLY | O_DIRECTORY, 0);
@@ -182,13 +200,8 @@ void root_sweep(const struct root *root)
 	while ((entry = readdir(dir))) {
 		struct error ignored = ERROR_INIT;
 
-		if (entry->d_name[0] == '.')
-			continue;
-		autofd int held =
-			open_beneath(root->temp, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
-
-		/* Whoever makes or removes something here holds its lock. */
-		if (held < 0 || lock_directory_try(held, &ignored) == 0)
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		    is_abandoned(root, entry->d_name))
 			tree_remove_at(root->temp, entry->d_name, &ignored);
 		error_clear(&ignored);
 	}

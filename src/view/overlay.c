@@ -155,6 +155,27 @@ int view_mount(const struct view *view, const struct view_mount *mount, int targ
 	return mount_overlay(&overlay, target, err);
 }
 
+static void tidy(const struct sandbox *sandbox, const char *work)
+{
+	autofd int fd = open_beneath(sandbox->fd, work, O_PATH | O_DIRECTORY, 0);
+
+	/* One that is not empty stays; the next mount takes it as it is. */
+	if (fd >= 0)
+		unlinkat(fd, "work", AT_REMOVEDIR);
+}
+
+void view_tidy(const struct sandbox *sandbox)
+{
+	tidy(sandbox, "work/home");
+	for (size_t i = 0; i < sandbox->repo_count; i++) {
+		autofree char *tree = xasprintf("work/repos/%s", sandbox->repos[i].name);
+		autofree char *git = xasprintf("work/git/%s", sandbox->repos[i].name);
+
+		tidy(sandbox, tree);
+		tidy(sandbox, git);
+	}
+}
+
 /* Changes. */
 
 static bool is_opaque(int dirfd, const char *name)

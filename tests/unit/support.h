@@ -1,0 +1,86 @@
+/*
+ * support: what the unit tests share.
+ *
+ * Every test works in a directory of its own below TMPDIR (temp_setup, temp_teardown), which is
+ * also its HOME, so that neither the machine's nor the developer's configuration of git is seen.
+ * What a helper does for a test it asserts; it never returns a failure.
+ */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/str.h"
+
+struct temp {
+	char *path;
+	int fd;
+};
+
+/* Setup and teardown functions; *state is a struct temp. */
+int temp_setup(void **state);
+int temp_teardown(void **state);
+#define WITH_TEMP(test) cmocka_unit_test_setup_teardown(test, temp_setup, temp_teardown)
+
+/* "<path of the test's directory>/<name>" */
+char *temp_path(const struct temp *temp, const char *name);
+
+void put_text(int dirfd, const char *name, const char *text);
+void put_bytes(int dirfd, const char *name, const void *bytes, size_t len);
+char *get_text(int dirfd, const char *name);
+bool exists(int dirfd, const char *name);
+void make_dirs(int dirfd, const char *path);
+
+/* Entries of a directory, without "." and "..". */
+size_t count_entries(int dirfd);
+
+/* File descriptors that this process has open. */
+size_t count_fds(void);
+
+/* Fails the test with the error's message. */
+void assert_success(int result, const struct error *err);
+/* Fails unless result is -1, the code is this one, and the message contains the text. */
+void assert_failure(int result, const struct error *err, enum error_code code, const char *text);
+void assert_contains(const char *text, const char *part);
+void assert_lacks(const char *text, const char *part);
+
+/*
+ * Runs the body in a child and fails when it does not return 0. A failed assertion would end the
+ * child's copy of the test run instead of the child, so a body uses NEED.
+ */
+typedef int child_body(const struct temp *temp);
+void in_child(child_body *body, const struct temp *temp);
+/* The same as an ordinary user who owns the test's directory (root becomes uid 65534). */
+void in_user_child(child_body *body, const struct temp *temp);
+/* The same in a user and a mount namespace of its own; skips where there are none. */
+void in_mount_child(child_body *body, const struct temp *temp);
+
+#define NEED(condition)                                                            \
+	do {                                                                       \
+		if (!(condition)) {                                                \
+			fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__,       \
+				#condition);                                       \
+			return 1;                                                  \
+		}                                                                  \
+	} while (0)
+
+/* git ARGS... in a directory; ends with NULL. */
+void git(const char *directory, ...) __attribute__((sentinel));
+/* Its stdout, without the last newline. */
+char *git_says(const char *directory, ...) __attribute__((sentinel));
+/* Its exit status. */
+int git_status(const char *directory, ...) __attribute__((sentinel));
+
+/* A repository with one commit of the file `file` on branch main. */
+char *make_repository(const struct temp *temp, const char *name);
+void commit_file(const char *repository, const char *file, const char *text);
