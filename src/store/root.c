@@ -171,22 +171,20 @@ int root_discard(const struct root *root, int dirfd, const char *name, struct er
 	return tree_remove_at(root->temp, grave, err);
 }
 
-/* Whoever makes or removes something here, and whoever holds a named lock, holds its lock. */
-static bool is_abandoned(const struct root *root, const char *name)
+/*
+ * Whoever makes or removes something here, and whoever holds a named lock, holds its lock. The
+ * lock that is taken to find out is kept in *ret_fd while what is abandoned is removed.
+ */
+static bool claim_abandoned(const struct root *root, const char *name, int *ret_fd)
 {
-	struct error ignored = ERROR_INIT;
-	autofd int fd = open_beneath(root->temp, name, O_RDWR | O_NONBLOCK, 0);
-	int held;
+	autoerror struct error ignored = ERROR_INIT;
 
-	if (fd >= 0) {
-		held = lock_try(fd, &ignored);
-	} else {
-		fd = open_beneath(root->temp, name, O_RDONLY | O_DIRECTORY, 0);
-		/* Nothing of ours is anything else. */
-		held = fd < 0 ? 0 : lock_directory_try(fd, &ignored);
-	}
-	error_clear(&ignored);
-	return held == 0;
+	*ret_fd = open_beneath(root->temp, name, O_RDWR | O_NONBLOCK, 0);
+	if (*ret_fd >= 0)
+		return lock_try(*ret_fd, &ignored) == 0;
+	*ret_fd = open_beneath(root->temp, name, O_RDONLY | O_DIRECTORY, 0);
+	/* What is neither a file nor a directory is nothing of ours. */
+	return *ret_fd < 0 || lock_directory_try(*ret_fd, &ignored) == 0;
 }
 
 void root_sweep(const struct root *root)
@@ -198,11 +196,11 @@ void root_sweep(const struct root *root)
 	if (!dir)
 		return;
 	while ((entry = readdir(dir))) {
-		struct error ignored = ERROR_INIT;
+		autoerror struct error ignored = ERROR_INIT;
+		autofd int held = -1;
 
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-		    is_abandoned(root, entry->d_name))
+		    claim_abandoned(root, entry->d_name, &held))
 			tree_remove_at(root->temp, entry->d_name, &ignored);
-		error_clear(&ignored);
 	}
 }
