@@ -224,12 +224,50 @@ struct removal {
 
 static int remove_entry(struct removal *r, int dirfd, const char *name, int depth);
 
+/*
+ * Removes what is no directory or an empty one; 1 when it is a directory that holds something.
+ */
+static int remove_simple(int dirfd, const char *name, struct error *err)
+{
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	/* Linux says EISDIR for a directory, POSIX EPERM; so does Linux for an immutable file. */
+	if (errno != EISDIR && errno != EPERM)
+		return error_errno(err, "cannot remove %s", name);
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return 0;
+	if (errno == EBUSY)
+		return error_errno(err, "cannot remove %s: something is mounted there", name);
+	if (errno == ENOTDIR) {
+		errno = EPERM;
+		return error_errno(err, "cannot remove %s", name);
+	}
+	return 1;
+}
+
+/* Opens a directory in order to empty it, whatever its mode is; never one that is mounted there. */
+static int open_to_empty(int dirfd, const char *name)
+{
+	struct stat st;
+	autofd int where =
+		open_resolved(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_NO_XDEV);
+
+	if (where < 0 || fstat(where, &st) < 0)
+		return -1;
+	/* Writable also for move_up(): a directory that gets another parent is written to. */
+	if ((st.st_mode & 0700) != 0700)
+		chmod(fd_path(where).s, 0700);
+	return open_resolved(where, ".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
+}
+
 static int remove_content(struct removal *r, int fd, int depth)
 {
 	autodir DIR *dir = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 3));
 
 	if (!dir)
 		return error_errno(r->err, "cannot read a directory");
+	/* The duplicate shares its position with `fd`, of which this may not be the first. */
+	rewinddir(dir);
 	for (;;) {
 		errno = 0;
 		const struct dirent *entry = readdir(dir);
@@ -257,35 +295,16 @@ static int move_up(struct removal *r, int dirfd, const char *name)
 
 static int remove_entry(struct removal *r, int dirfd, const char *name, int depth)
 {
-	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
-		return 0;
-	/* Linux says EISDIR for a directory, POSIX EPERM. */
-	if (errno != EISDIR && errno != EPERM)
-		return error_errno(r->err, "cannot remove %s", name);
-	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0)
-		return 0;
-	if (errno == EBUSY)
-		return error_errno(r->err, "cannot remove %s: something is mounted there", name);
-	if (depth >= REMOVE_DEPTH && move_up(r, dirfd, name) == 0)
-		return 0;
-	autofd int where =
-		open_resolved(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_NO_XDEV);
+	int result = remove_simple(dirfd, name, r->err);
 
-	if (where < 0)
-		return error_errno(r->err, "cannot remove %s", name);
-	autofd int fd = open_resolved(where, ".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
+	if (result <= 0)
+		return result;
+	autofd int fd = open_to_empty(dirfd, name);
 
-	if (fd < 0 && errno == EACCES) {
-		if (chmod(fd_path(where).s, 0700) < 0)
-			return error_errno(r->err, "cannot remove %s", name);
-		fd = open_resolved(where, ".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
-	}
 	if (fd < 0)
 		return error_errno(r->err, "cannot remove %s", name);
-	struct stat st;
-
-	if (fstat(fd, &st) == 0 && (st.st_mode & 0300) != 0300 && fchmod(fd, 0700) < 0)
-		return error_errno(r->err, "cannot remove %s", name);
+	if (depth >= REMOVE_DEPTH && move_up(r, dirfd, name) == 0)
+		return 0;
 	if (remove_content(r, fd, depth + 1) < 0)
 		return error_wrap(r->err, "%s", name);
 	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0)
@@ -295,13 +314,13 @@ static int remove_entry(struct removal *r, int dirfd, const char *name, int dept
 
 int tree_remove_at(int dirfd, const char *name, struct error *err)
 {
-	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
-		return 0;
-	autofd int top = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+	int result = remove_simple(dirfd, name, err);
+
+	if (result <= 0)
+		return result;
+	autofd int top = open_to_empty(dirfd, name);
 	struct removal removal = {.top = top, .err = err};
 
-	if (top < 0 && errno == EACCES)
-		return remove_entry(&removal, dirfd, name, REMOVE_DEPTH - 1);
 	if (top < 0)
 		return error_errno(err, "cannot remove %s", name);
 	/* Deep directories land in the top as it is read; empty it until nothing is left. */
@@ -318,65 +337,159 @@ int tree_remove_at(int dirfd, const char *name, struct error *err)
 	return 0;
 }
 
-static int walk(int dirfd, struct str *path, tree_visit *visit, void *data, dev_t device,
-		struct error *err)
+/*
+ * Walking. Only the directory that is being read is open, so that neither the stack nor the
+ * number of open files grows with the depth that a sandbox chose. Of the others it is known which
+ * of their directories are still to be visited.
+ */
+struct level {
+	struct strv names;
+	size_t next;
+	size_t path; /* length of its path */
+	dev_t dev;
+	ino_t ino;
+};
+
+struct walk {
+	int start;
+	int at; /* the uppermost level's directory */
+	struct level *levels;
+	size_t depth;
+	struct str path;
+	tree_visit *visit;
+	void *data;
+	struct error *err;
+};
+
+/* What was renamed or replaced since its name was read is not there any more. */
+static bool is_gone(int number)
 {
-	autofd int fd = open_beneath(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+	return number == ENOENT || number == ENOTDIR || number == ELOOP;
+}
 
-	if (fd < 0)
-		return error_errno(err, "cannot open the directory %s", path->s ? path->s : ".");
-	autodir DIR *dir = fdopendir(fd);
+static int visit_entry(struct walk *w, struct level *level, const char *name)
+{
+	struct stat st;
 
-	if (!dir)
-		return error_errno(err, "cannot read the directory %s", path->s ? path->s : ".");
-	int here = steal_fd(&fd); /* the DIR owns it */
-	size_t base = path->len;
+	if (fstatat(w->at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return is_gone(errno) ? 0 : error_errno(w->err, "cannot stat %s", name);
+	w->path.len = level->path;
+	if (level->path)
+		str_add_char(&w->path, '/');
+	str_add(&w->path, name);
+	int result = w->visit(w->data, w->at, name, w->path.s, &st);
 
+	if (result == 0 && S_ISDIR(st.st_mode) && st.st_dev == level->dev)
+		strv_add(&level->names, name);
+	return result == TREE_SKIP ? 0 : result;
+}
+
+/* Visits what is in the directory w->at, which becomes the uppermost level. */
+static int enter(struct walk *w)
+{
+	struct stat st;
+	autodir DIR *dir = fdopendir(fcntl(w->at, F_DUPFD_CLOEXEC, 3));
+
+	if (!dir || fstat(w->at, &st) < 0)
+		return error_errno(w->err, "cannot read the directory %s",
+				   w->depth ? w->path.s : ".");
+	w->levels = xreallocarray(w->levels, w->depth + 1, sizeof *w->levels);
+	struct level *level = &w->levels[w->depth++];
+
+	*level = (struct level){.path = w->path.len, .dev = st.st_dev, .ino = st.st_ino};
 	for (;;) {
-		struct stat st;
-
 		errno = 0;
 		const struct dirent *entry = readdir(dir);
+		int result = 0;
 
 		if (!entry)
-			return errno ? error_errno(err, "cannot read a directory") : 0;
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (fstatat(here, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-			if (errno == ENOENT)
-				continue;
-			return error_errno(err, "cannot stat %s", entry->d_name);
-		}
-		path->len = base;
-		if (base)
-			str_add_char(path, '/');
-		str_add(path, entry->d_name);
-		int result = visit(data, here, entry->d_name, path->s, &st);
-
-		if (result == 0 && S_ISDIR(st.st_mode) && st.st_dev == device) {
-			autofd int sub = open_beneath(here, entry->d_name, O_PATH | O_DIRECTORY, 0);
-
-			if (sub >= 0)
-				result = walk(sub, path, visit, data, device, err);
-			else if (errno != ENOENT)
-				result = error_errno(err, "cannot open %s", path->s);
-		}
-		path->len = base;
-		if (path->s)
-			path->s[base] = '\0';
-		if (result != 0 && result != TREE_SKIP)
+			return errno ? error_errno(w->err, "cannot read a directory") : 0;
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			result = visit_entry(w, level, entry->d_name);
+		if (result != 0)
 			return result;
 	}
 }
 
-int tree_walk(int dirfd, tree_visit *visit, void *data, struct error *err)
+static int open_to_walk(int dirfd, const char *name)
 {
-	autostr struct str path = STR_INIT;
+	return open_resolved(dirfd, name, O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
+}
+
+/* Back to the directory that the uppermost level was left from. */
+static int leave(struct walk *w)
+{
 	struct stat st;
 
-	if (fstat(dirfd, &st) < 0)
-		return error_errno(err, "cannot stat a directory");
-	return walk(dirfd, &path, visit, data, st.st_dev, err);
+	strv_release(&w->levels[--w->depth].names);
+	if (w->depth == 0)
+		return 0;
+	const struct level *level = &w->levels[w->depth - 1];
+	int parent = openat(w->at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	fd_close(&w->at);
+	w->at = parent;
+	if (parent >= 0 && fstat(parent, &st) == 0 && st.st_dev == level->dev &&
+	    st.st_ino == level->ino)
+		return 0;
+	/* Somebody moved it meanwhile: from the start, by name. */
+	fd_close(&w->at);
+	w->at = open_to_walk(w->start, ".");
+	for (size_t i = 0; i + 1 < w->depth && w->at >= 0; i++) {
+		int next = open_to_walk(w->at, w->levels[i].names.items[w->levels[i].next - 1]);
+
+		fd_close(&w->at);
+		w->at = next;
+	}
+	return w->at < 0 ? error_errno(w->err, "a directory was moved while it was read") : 0;
+}
+
+static int walk(struct walk *w)
+{
+	int result = enter(w);
+
+	while (result == 0 && w->depth) {
+		struct level *level = &w->levels[w->depth - 1];
+
+		if (level->next == level->names.len) {
+			result = leave(w);
+			continue;
+		}
+		const char *name = level->names.items[level->next++];
+		int sub = open_to_walk(w->at, name);
+
+		w->path.len = level->path;
+		if (level->path)
+			str_add_char(&w->path, '/');
+		str_add(&w->path, name);
+		if (sub >= 0) {
+			fd_close(&w->at);
+			w->at = sub;
+			result = enter(w);
+		} else if (errno != EXDEV && !is_gone(errno)) {
+			result = error_errno(w->err, "cannot open %s", w->path.s);
+		}
+	}
+	return result;
+}
+
+int tree_walk(int dirfd, tree_visit *visit, void *data, struct error *err)
+{
+	struct walk w = {
+		.start = dirfd,
+		.at = open_to_walk(dirfd, "."),
+		.visit = visit,
+		.data = data,
+		.err = err,
+	};
+	int result = w.at < 0 ? error_errno(err, "cannot open a directory") : walk(&w);
+
+	while (w.depth)
+		strv_release(&w.levels[--w.depth].names);
+	free(w.levels);
+	str_release(&w.path);
+	fd_close(&w.at);
+	return result;
 }
 
 static int count(void *data, int dirfd, const char *name, const char *path, const struct stat *st)

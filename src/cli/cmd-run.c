@@ -115,27 +115,43 @@ static int prepare(const struct invocation *invocation, struct running *running,
 	return joins;
 }
 
-static int run(const struct invocation *invocation, struct error *err)
+/* One attempt; *ret_again when somebody else was quicker, and the answer is another now. */
+static int attempt(const struct invocation *invocation, bool *ret_again, struct error *err)
 {
 	autorunning struct running running = RUNNING_INIT;
-	int result;
+	int result = prepare(invocation, &running, err);
 
-	if (option_given(invocation, "quiet"))
-		output_quiet();
-	result = prepare(invocation, &running, err);
-	if (result < 0) {
-		running_undo(&running);
-		return -1;
+	if (result == 1) {
+		result = join(invocation, &running, err);
+		*ret_again = error_is_set(err) && err->code == ERR_NOT_RUNNING;
+		return result;
 	}
-	if (result == 1)
-		return join(invocation, &running, err);
 	running.discard = option_given(invocation, "rm");
-	if (prepare_spawn(invocation, &running.sandbox, &running.plan, &running.spawn, err) < 0) {
+	if (result < 0 ||
+	    prepare_spawn(invocation, &running.sandbox, &running.plan, &running.spawn, err) < 0) {
+		*ret_again = err->code == ERR_EXISTS && invocation->arg_count;
 		running_undo(&running);
 		return -1;
 	}
 	return option_given(invocation, "detach") ? running_detach(&running, err)
 						  : running_foreground(&running, err);
+}
+
+static int run(const struct invocation *invocation, struct error *err)
+{
+	enum { TRIES = 10 };
+
+	if (option_given(invocation, "quiet"))
+		output_quiet();
+	/* Two who run the same new name at once: one creates it, the other joins. */
+	for (int i = 0;; i++) {
+		bool again = false;
+		int status = attempt(invocation, &again, err);
+
+		if (!again || i == TRIES)
+			return status;
+		error_clear(err);
+	}
 }
 
 const struct command cmd_run = {

@@ -118,14 +118,14 @@ static bool mount_line_parse(char *line, struct mount_line *ret)
 	const char *field;
 
 	for (int i = 0; i < 3; i++)
-		strsep(&line, " ");
+		(void)strsep(&line, " ");
 	ret->root = strsep(&line, " ");
 	ret->point = strsep(&line, " ");
 	do
 		field = strsep(&line, " ");
 	while (field && strcmp(field, "-") != 0);
 	ret->type = strsep(&line, " ");
-	strsep(&line, " ");
+	(void)strsep(&line, " ");
 	ret->options = strsep(&line, " ");
 	if (!ret->options)
 		return false;

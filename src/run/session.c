@@ -9,7 +9,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -19,18 +19,40 @@
 
 enum { DETACH_FIRST = 0x10, DETACH_SECOND = 0x11 }; /* ctrl-p ctrl-q */
 
-static int connect_monitor(const struct sandbox *sandbox, int *ret, struct error *err)
+static int connect_once(const struct sandbox *sandbox, int fd)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	autofree char *path = xasprintf("%s/control", fd_path(sandbox->fd).s);
+
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	return connect(fd, (struct sockaddr *)&address, sizeof address);
+}
+
+/* Between the lease and the socket a monitor starts, or tidies up: that is waited for. */
+static bool is_in_between(const struct sandbox *sandbox)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	enum sandbox_state state;
+
+	if (sandbox_state(sandbox, &state, &ignored) < 0 || state != SANDBOX_RUNNING)
+		return false;
+	nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	return true;
+}
+
+static int connect_monitor(const struct sandbox *sandbox, int *ret, struct error *err)
+{
+	enum { TRIES = 5000 };
 	autofd int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int tries = 0;
 
 	if (fd < 0)
 		return error_errno(err, "cannot make a socket");
-	memcpy(address.sun_path, path, strlen(path) + 1);
-	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+	while (connect_once(sandbox, fd) < 0) {
 		if (errno != ENOENT && errno != ECONNREFUSED)
 			return error_errno(err, "cannot reach the sandbox %s", sandbox->name);
+		if (tries++ < TRIES && is_in_between(sandbox))
+			continue;
 		error_set(err, ERR_NOT_RUNNING, "the sandbox %s is not running", sandbox->name);
 		return error_hint(err, "start it with `jib run %s`", sandbox->name);
 	}

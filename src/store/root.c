@@ -40,6 +40,36 @@ int root_path(char **ret, struct error *err)
 	return 0;
 }
 
+/*
+ * Whether a directory that was there before is a root, or can become one. Any other holds what is
+ * not jib's: it must not be made private, and what is in it must not be taken for sandboxes.
+ */
+static int check_contents(int fd, const char *path, struct error *err)
+{
+	static const char *const ours[] = {".", "..", ".layers", ".tmp", "lost+found"};
+	const struct dirent *entry;
+
+	if (faccessat(fd, ".layers", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	int again = open_beneath(fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	autodir DIR *dir = again < 0 ? NULL : fdopendir(again);
+
+	if (!dir)
+		return error_errno(err, "cannot read %s", path);
+	while ((entry = readdir(dir))) {
+		bool known = false;
+
+		/* Another first command may be making its own at this moment. */
+		for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+			known = known || strcmp(entry->d_name, ours[i]) == 0;
+		if (known)
+			continue;
+		error_set(err, ERR_CONFIG, "%s holds other things than sandboxes", path);
+		return error_hint(err, "set JIB_ROOT to a new or empty directory");
+	}
+	return 0;
+}
+
 static int open_root_directory(const char *path, struct error *err)
 {
 	struct stat st;
@@ -56,6 +86,8 @@ static int open_root_directory(const char *path, struct error *err)
 		error_set(err, ERR_PERMISSION, "%s belongs to somebody else", path);
 		return error_hint(err, "set JIB_ROOT to a directory of your own");
 	}
+	if (check_contents(fd, path, err) < 0)
+		return -1;
 	/* Sandboxes hold setuid files of their own making: nobody else may reach them (T14). */
 	if (st.st_mode & 0077 && fchmod(fd, 0700) < 0)
 		return error_errno(err, "cannot make %s private (mode 0700)", path);
