@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "cli/command.h"
@@ -86,8 +88,26 @@ static int run(const struct command *command, int argc, char **argv)
 	return command->failure == 1 && err.code == ERR_USAGE ? USAGE : command->failure;
 }
 
+/* A directory that is opened in the place of a closed stream would be taken for that stream. */
+static bool open_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	enum { FAILED = 125 };
+
+	if (!open_streams())
+		return FAILED;
 	if (argc < 2) {
 		overview();
 		return USAGE;

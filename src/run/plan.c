@@ -230,6 +230,10 @@ static int check_bind(const struct plan_bind *bind, const struct sandbox *sandbo
 		if (is_within(bind->target, taken[i]))
 			return error_set(err, ERR_USAGE, "--bind %s: %s is the sandbox's own",
 					 bind->source, bind->target);
+	/* It shows the host's processes, and writes the host's settings where root calls. */
+	if (is_within(bind->source, "/proc"))
+		return error_set(err, ERR_USAGE, "--bind %s: the host's /proc is never visible",
+				 bind->source);
 	if (overlap(bind->source, root_path) &&
 	    (bind->writable || is_within(bind->source, root_path)))
 		return error_set(err, ERR_USAGE,

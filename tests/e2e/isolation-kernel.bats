@@ -211,7 +211,8 @@ from attack import syscall
 key, description = sys.argv[1:]
 buffer = ctypes.create_string_buffer(100)
 try:
-    print(buffer.raw[:syscall("keyctl", 11, int(key), buffer, 100)].decode())  # KEYCTL_READ
+    length = syscall("keyctl", 11, int(key), buffer, 100)  # KEYCTL_READ
+    print(buffer.raw[:length].decode())
 except OSError as error:
     print(error.strerror)
 with open("/proc/keys") as file:

@@ -65,13 +65,12 @@ void in_user_child(child_body *body, const struct temp *temp);
 /* The same in a user and a mount namespace of its own; skips where there are none. */
 void in_mount_child(child_body *body, const struct temp *temp);
 
-#define NEED(condition)                                                            \
-	do {                                                                       \
-		if (!(condition)) {                                                \
-			fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__,       \
-				#condition);                                       \
-			return 1;                                                  \
-		}                                                                  \
+#define NEED(condition)                                                                   \
+	do {                                                                              \
+		if (!(condition)) {                                                       \
+			fprintf(stderr, "# %s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			return 1;                                                         \
+		}                                                                         \
 	} while (0)
 
 /* git ARGS... in a directory; ends with NULL. */

@@ -104,9 +104,9 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(set_once),	     cmocka_unit_test(with_errno),
-		cmocka_unit_test(full_disk),	     cmocka_unit_test(context_and_hints),
-		cmocka_unit_test(nobody_asks),	     cmocka_unit_test(names),
+		cmocka_unit_test(set_once),    cmocka_unit_test(with_errno),
+		cmocka_unit_test(full_disk),   cmocka_unit_test(context_and_hints),
+		cmocka_unit_test(nobody_asks), cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests_name("error", tests, NULL, NULL);

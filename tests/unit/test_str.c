@@ -94,7 +94,8 @@ static void escaping(void **state)
 		{"\x1f\x20", "\\x1f "},
 		/* Text of all lengths stays, at both ends of each range. */
 		{"\xc2\xa0 \xc3\xa4 \xdf\xbf", "\xc2\xa0 \xc3\xa4 \xdf\xbf"},
-		{"\xe0\xa0\x80 \xe2\x82\xac \xef\xbf\xbd", "\xe0\xa0\x80 \xe2\x82\xac \xef\xbf\xbd"},
+		{"\xe0\xa0\x80 \xe2\x82\xac \xef\xbf\xbd",
+		 "\xe0\xa0\x80 \xe2\x82\xac \xef\xbf\xbd"},
 		{"\xed\x9f\xbf\xee\x80\x80", "\xed\x9f\xbf\xee\x80\x80"},
 		{"\xf0\x90\x80\x80 \xf0\x9f\xa6\x84 \xf4\x8f\xbf\xbf",
 		 "\xf0\x90\x80\x80 \xf0\x9f\xa6\x84 \xf4\x8f\xbf\xbf"},
@@ -179,9 +180,9 @@ static void every_pair(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(growing),  cmocka_unit_test(taking),
-		cmocka_unit_test(vectors),  cmocka_unit_test(ends),
-		cmocka_unit_test(escaping), cmocka_unit_test(escaping_nul_and_bounds),
+		cmocka_unit_test(growing),    cmocka_unit_test(taking),
+		cmocka_unit_test(vectors),    cmocka_unit_test(ends),
+		cmocka_unit_test(escaping),   cmocka_unit_test(escaping_nul_and_bounds),
 		cmocka_unit_test(every_pair),
 	};
 
