@@ -142,7 +142,7 @@ int packet_send(int fd, uint32_t type, uint32_t id, struct packet *packet, struc
 	if (!packet)
 		packet = &empty;
 	struct header header = {type, id, (uint32_t)packet->payload.len, 0};
-	int fds[PACKET_FDS + 1];
+	int fds[PACKET_FDS];
 	size_t fd_count = packet->fd_count;
 	autofd int memfd = -1;
 
@@ -152,6 +152,11 @@ int packet_send(int fd, uint32_t type, uint32_t id, struct packet *packet, struc
 				 "arguments and environment are larger than %d bytes",
 				 PACKET_LARGE);
 	if (packet->payload.len > PACKET_INLINE) {
+		/* The receiver has room for no more than PACKET_FDS, the memfd included. */
+		if (fd_count == PACKET_FDS)
+			return error_set(err, ERR_PROTOCOL,
+					 "a large message can carry %d files at most",
+					 PACKET_FDS - 1);
 		if (into_memfd(&packet->payload, &memfd, err) < 0)
 			return -1;
 		fds[fd_count++] = memfd;
@@ -259,11 +264,13 @@ int packet_receive(int fd, bool large, struct packet *ret, struct error *err)
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 2;
+	/* First of all: an empty datagram, which looks like the end, may bring files too. */
+	if (n >= 0)
+		take_fds(&message, &packet);
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return 1;
 	if (n < 0)
 		return error_errno(err, "cannot receive a message");
-	take_fds(&message, &packet);
 	if ((size_t)n < sizeof header || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		return malformed(err);
 	packet.type = header.type;

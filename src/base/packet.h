@@ -4,7 +4,7 @@
  * One message is one datagram of a SOCK_SEQPACKET unix socket: a type, an id, a payload of
  * strings and numbers in host byte order (both ends are of one machine and one build of jib),
  * and a few file descriptors. A payload that does not fit a datagram travels in a memfd, which
- * only receivers that say so accept.
+ * takes the place of one of them, and which only receivers that say so accept.
  *
  * Whoever receives from a sandbox treats the bytes as hostile: every read is bounded, and a
  * message that does not parse is an error of its sender (ERR_PROTOCOL).

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "git/repository.h"
 
 /* The user's identity, aliases and default branch: a system configuration for git inside. */
 static char *git_config(const struct config *config)
@@ -51,6 +52,26 @@ static int set_limit(const struct invocation *invocation, const struct config *c
 	return 0;
 }
 
+/* What plan_check() cannot know: a git directory may lie outside of the work tree. */
+static int check_git_dirs(const struct plan *plan, const struct sandbox *sandbox, struct error *err)
+{
+	for (size_t i = 0; i < plan->bind_count; i++)
+		for (size_t k = 0; plan->binds[i].writable && k < sandbox->repo_count; k++) {
+			autorepository struct repository found = REPOSITORY_INIT;
+			struct error gone = ERROR_INIT;
+
+			/* The host may have removed it meanwhile; then there is none to protect. */
+			if (repository_find(sandbox->repos[k].host, &found, &gone) < 0) {
+				error_clear(&gone);
+				continue;
+			}
+			if (plan_check_writable(&plan->binds[i], found.git_dir, err) < 0 ||
+			    plan_check_writable(&plan->binds[i], found.common_dir, err) < 0)
+				return -1;
+		}
+	return 0;
+}
+
 int prepare_plan(const struct invocation *invocation, const struct config *config,
 		 const struct sandbox *sandbox, const char *root_path, struct plan *ret,
 		 struct error *err)
@@ -68,7 +89,8 @@ int prepare_plan(const struct invocation *invocation, const struct config *confi
 		      err) < 0 ||
 	    set_limit(invocation, config, "cpus", "jib.cpus", limits_parse_cpus,
 		      &plan.limits.cpu_milli, err) < 0 ||
-	    plan_check(&plan, sandbox, root_path, err) < 0)
+	    plan_check(&plan, sandbox, root_path, err) < 0 ||
+	    check_git_dirs(&plan, sandbox, err) < 0)
 		return -1;
 	free(plan.git_config);
 	plan.git_config = git_config(config);
@@ -104,8 +126,8 @@ int prepare_spawn(const struct invocation *invocation, const struct sandbox *san
 
 	if (invocation->rest && invocation->rest_count == 0)
 		return error_set(err, ERR_USAGE, "there is no command after `--`");
-	for (size_t i = 0; i < invocation->rest_count; i++)
-		strv_add(&spawn.argv, invocation->rest[i]);
+	for (char **word = invocation->rest; word && *word; word++)
+		strv_add(&spawn.argv, *word);
 	if (!spawn.argv.len)
 		strv_add(&spawn.argv, plan->shell);
 	if (!*spawn.argv.items[0]) {

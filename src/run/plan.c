@@ -218,6 +218,15 @@ static bool overlap(const char *a, const char *b)
 	return is_within(a, b) || is_within(b, a);
 }
 
+int plan_check_writable(const struct plan_bind *bind, const char *repository, struct error *err)
+{
+	if (!overlap(bind->source, repository))
+		return 0;
+	error_set(err, ERR_USAGE, "--bind %s:rw would let the sandbox write the host repository %s",
+		  bind->source, repository);
+	return error_hint(err, "bind it read-only");
+}
+
 static int check_bind(const struct plan_bind *bind, const struct sandbox *sandbox,
 		      const char *root_path, struct error *err)
 {
@@ -234,18 +243,13 @@ static int check_bind(const struct plan_bind *bind, const struct sandbox *sandbo
 	if (is_within(bind->source, "/proc"))
 		return error_set(err, ERR_USAGE, "--bind %s: the host's /proc is never visible",
 				 bind->source);
-	if (overlap(bind->source, root_path) &&
-	    (bind->writable || is_within(bind->source, root_path)))
+	if (overlap(bind->source, root_path))
 		return error_set(err, ERR_USAGE,
 				 "--bind %s: the store %s is never visible in a sandbox",
 				 bind->source, root_path);
 	for (size_t i = 0; bind->writable && i < sandbox->repo_count; i++)
-		if (overlap(bind->source, sandbox->repos[i].host)) {
-			error_set(err, ERR_USAGE,
-				  "--bind %s:rw would let the sandbox write the host repository %s",
-				  bind->source, sandbox->repos[i].host);
-			return error_hint(err, "bind it read-only");
-		}
+		if (plan_check_writable(bind, sandbox->repos[i].host, err) < 0)
+			return -1;
 	return 0;
 }
 

@@ -60,3 +60,6 @@ int plan_set_network(struct plan *plan, const char *text, struct error *err);
  */
 int plan_check(const struct plan *plan, const struct sandbox *sandbox, const char *root_path,
 	       struct error *err);
+
+/* Refuses a writable bind that holds, or lies in, this directory of a host repository. */
+int plan_check_writable(const struct plan_bind *bind, const char *repository, struct error *err);
