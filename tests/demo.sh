@@ -15,11 +15,15 @@ set -euo pipefail
 export LC_ALL=C
 
 checkout=$(cd "$(dirname "$0")/.." && pwd -P)
-jib=$(readlink -f "${JIB:-$checkout/build/jib}")
+jib=$(readlink -m "${JIB:-$checkout/build/jib}")
 sandboxes=(alpha bravo charlie)
 commits_each=5 # in each of the rounds
 patience=60    # seconds that a word of a sandbox may take; it takes milliseconds
 
+[ -x "$jib" ] || {
+	echo "demo: there is no program $jib; ./dev build makes it" >&2
+	exit 1
+}
 for variable in "${!GIT_@}" "${!JIB@}"; do
 	unset "$variable"
 done

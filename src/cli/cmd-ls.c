@@ -6,8 +6,8 @@
 #include "cli/output.h"
 #include "cli/report.h"
 
-static const struct option options[] = {
-	{0, "json", NULL, "an array of objects, as `show --json` prints one"},
+static const struct option ls_options[] = {
+	{0, "json", NULL, "print an array of objects, as `show --json` prints one"},
 	{0, NULL, NULL, NULL},
 };
 
@@ -76,9 +76,14 @@ const struct command cmd_ls = {
 	.name = "ls",
 	.synopsis = "[--json]",
 	.summary = "list the sandboxes",
-	.options = options,
+	.options = ls_options,
 	.failure = 1,
 	.run = list,
+};
+
+static const struct option show_options[] = {
+	{0, "json", NULL, "print one object"},
+	{0, NULL, NULL, NULL},
 };
 
 static void add_line(struct str *text, const char *key, const char *value)
@@ -139,7 +144,7 @@ const struct command cmd_show = {
 	.name = "show",
 	.synopsis = "NAME [--json]",
 	.summary = "show one sandbox: state, base, changes, disk",
-	.options = options,
+	.options = show_options,
 	.min_args = 1,
 	.max_args = 1,
 	.failure = 1,

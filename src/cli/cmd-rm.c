@@ -115,7 +115,7 @@ static int discard(const struct invocation *invocation, struct error *err)
 
 const struct command cmd_rm = {
 	.name = "rm",
-	.synopsis = "NAME... [--force]",
+	.synopsis = "NAME... [--force] [--json]",
 	.summary = "discard sandboxes",
 	.options = options,
 	.min_args = 1,

@@ -89,21 +89,21 @@ static int parse_short(struct invocation *inv, int argc, char **argv, int *at, s
 static int check_counts(const struct invocation *inv, struct error *err)
 {
 	const struct command *command = inv->command;
+	bool few = inv->arg_count < command->min_args;
+	bool many = inv->arg_count > command->max_args;
 
-	if (inv->help)
+	if (inv->help || (!few && !many))
 		return 0;
-	if (inv->arg_count < command->min_args)
+	if (few)
 		error_set(err, ERR_USAGE, "`jib %s` needs more: jib %s %s", command->name,
 			  command->name, command->synopsis);
-	else if (inv->arg_count > command->max_args)
+	else
 		error_set(err, ERR_USAGE, "`jib %s` does not know what to do with \"%s\"",
 			  command->name, inv->args[command->max_args]);
-	if (error_is_set(err))
-		return command->takes_command
-			       ? error_hint(err, "what is to run stands after `--`: jib %s %s",
-					    command->name, command->synopsis)
-			       : error_hint(err, "`jib %s --help`", command->name);
-	return 0;
+	return command->takes_command
+		       ? error_hint(err, "what is to run stands after `--`: jib %s %s",
+				    command->name, command->synopsis)
+		       : error_hint(err, "`jib %s --help`", command->name);
 }
 
 int invocation_parse(const struct command *command, int argc, char **argv, struct invocation *ret,

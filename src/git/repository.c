@@ -92,6 +92,13 @@ static int find_git_dir(const char *top, char **ret, struct error *err)
 	if (!S_ISREG(st.st_mode))
 		return 1;
 	*ret = read_pointer(dot_git, "gitdir: ", top);
+	/* What is there need not be one. That of a linked worktree has little more than a HEAD. */
+	autofree char *head = *ret ? xasprintf("%s/HEAD", *ret) : NULL;
+
+	if (head && lstat(head, &st) < 0) {
+		cleanup_free(ret); /* which leaves errno alone */
+		*ret = NULL;
+	}
 	if (!*ret)
 		return error_set(err, ERR_NOT_REPOSITORY, "%s does not lead to a git directory: %s",
 				 dot_git, strerror(errno));
@@ -116,7 +123,9 @@ int repository_find(const char *directory, struct repository *ret, struct error 
 	autorepository struct repository found = REPOSITORY_INIT;
 	autofree char *start = realpath(directory, NULL);
 
-	if (!start)
+	autofd int fd = start ? open(start, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd < 0)
 		return error_errno(err, "cannot open %s", directory);
 	autofree char *at = xstrdup(start);
 

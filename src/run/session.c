@@ -90,6 +90,7 @@ struct session {
 	struct relay relay; /* of `exec`: input -> master -> output */
 	int status;	    /* as of wait(2), or -1 */
 	int failed_status;
+	bool started; /* the monitor has agreed */
 	bool left;
 	bool saw_detach_first;
 };
@@ -166,6 +167,7 @@ static int handle_answer(struct session *s, const char *program, struct error *e
 		return lost(s->sandbox, err);
 	switch (packet.type) {
 	case MESSAGE_STARTED:
+		s->started = true;
 		s->relay.master = packet_take_fd(&packet);
 		if (s->relay.master >= 0)
 			fcntl(s->relay.master, F_SETFL, O_NONBLOCK);
@@ -320,7 +322,8 @@ static int attach_turn(struct session *s, struct error *err)
 	struct pollfd polled[3] = {
 		{.fd = s->monitor, .events = POLLIN},
 		{.fd = s->signals, .events = POLLIN},
-		{.fd = STDIN_FILENO, .events = POLLIN},
+		/* Before the monitor's answer the end of the input would hide a refusal. */
+		{.fd = s->started ? STDIN_FILENO : -1, .events = POLLIN},
 	};
 
 	if (poll(polled, ARRAY_SIZE(polled), -1) < 0 && errno != EINTR)

@@ -12,7 +12,7 @@
 #include "base/memory.h"
 #include "base/str.h"
 
-enum { HEAD_MAX = 65536 };
+enum { HEAD_MAX = 65536, TRIES = 200 };
 
 struct state {
 	struct hash *hash;
@@ -132,33 +132,39 @@ static int take(const struct repository *repository, struct state *state)
 	return 0;
 }
 
-/* Waits until the kernel's clock for files has passed what was seen. Returns whether it waited. */
-static bool wait_for_tick(const struct timespec *newest)
+/* Waits until the kernel's clock for files has passed what was seen. */
+static void wait_for_tick(const struct timespec *newest)
 {
 	struct timespec now;
-	bool waited = false;
 
 	for (;;) {
 		clock_gettime(CLOCK_REALTIME_COARSE, &now);
-		/* A file from the future (a clock that was set back) is not waited for. */
-		if (later(&now, newest) || newest->tv_sec > now.tv_sec + 1)
-			return waited;
+		if (later(&now, newest))
+			return;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-		waited = true;
 	}
 }
 
 int fingerprint_take(const struct repository *repository, struct hash *hash, struct error *err)
 {
-	for (;;) {
+	for (int i = 0; i < TRIES; i++) {
 		struct hash attempt = *hash;
 		struct state state = {.hash = &attempt, .err = err};
+		struct timespec before;
 
+		clock_gettime(CLOCK_REALTIME_COARSE, &before);
 		if (take(repository, &state) < 0)
 			return -1;
-		if (!wait_for_tick(&state.newest)) {
+		/*
+		 * All that was seen is older than the tick in which looking began: a change since
+		 * then has a later time. Only a file from the future (a clock that was set back)
+		 * is not waited for.
+		 */
+		if (later(&before, &state.newest) || state.newest.tv_sec > before.tv_sec + 1) {
 			*hash = attempt;
 			return 0;
 		}
+		wait_for_tick(&state.newest);
 	}
+	return error_set(err, ERR_UNSTABLE, "%s keeps changing", repository->git_dir);
 }

@@ -16,5 +16,5 @@
 #include "git/repository.h"
 #include "snapshot/hash.h"
 
-/* Adds the state of the repository to the hash. */
+/* Adds the state of the repository to the hash. ERR_UNSTABLE when it never rests for a tick. */
 int fingerprint_take(const struct repository *repository, struct hash *hash, struct error *err);

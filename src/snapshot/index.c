@@ -49,14 +49,49 @@ static uint32_t read_u32(const char *at)
 	return be32toh(number);
 }
 
-static int settle_entry(struct entry_stat *entry, int tree, const char *path, time_t mtime,
+struct settling {
+	const char *name; /* of the index */
+	int tree;
+	time_t mtime;
+	size_t oid;
+	char *directory; /* where the entry before was, and that directory; they come in order */
+	int parent;
+};
+
+/*
+ * Opens the directory of an entry, and returns the entry's name in it. Never outside of the tree:
+ * the paths come from a commit, which anybody may have written.
+ */
+static const char *open_parent(struct settling *s, const char *path, struct error *err)
+{
+	const char *slash = strrchr(path, '/');
+	const char *base = slash ? slash + 1 : path;
+	size_t len = slash ? (size_t)(slash - path) : 0;
+
+	if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+		return (void)damaged(s->name, err), NULL;
+	if (s->parent >= 0 && strlen(s->directory) == len && memcmp(s->directory, path, len) == 0)
+		return base;
+	free(s->directory);
+	fd_close(&s->parent);
+	s->directory = xstrndup(path, len);
+	s->parent = open_beneath(s->tree, len ? s->directory : ".", O_PATH | O_DIRECTORY, 0);
+	if (s->parent < 0)
+		return (void)error_errno(err, "cannot open the directory of %s", path), NULL;
+	return base;
+}
+
+static int settle_entry(struct settling *s, struct entry_stat *entry, const char *path,
 			struct error *err)
 {
-	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = mtime}};
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = s->mtime}};
+	const char *base = open_parent(s, path, err);
 	struct stat st;
 
-	if (utimensat(tree, path, times, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    fstatat(tree, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (!base)
+		return -1;
+	if (utimensat(s->parent, base, times, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    fstatat(s->parent, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return error_errno(err, "cannot set the time of %s", path);
 	entry->changed = htobe32((uint32_t)st.st_ctim.tv_sec);
 	entry->changed_ns = htobe32((uint32_t)st.st_ctim.tv_nsec);
@@ -71,13 +106,12 @@ static int settle_entry(struct entry_stat *entry, int tree, const char *path, ti
 }
 
 /* Settles the entry at `at` and returns the offset of the next one, or 0. */
-static size_t settle_at(struct str *index, size_t at, size_t oid, int tree, time_t mtime,
-			const char *name, struct error *err)
+static size_t settle_at(struct settling *s, struct str *index, size_t at, struct error *err)
 {
-	size_t flags_at = at + sizeof(struct entry_stat) + oid;
+	size_t flags_at = at + sizeof(struct entry_stat) + s->oid;
 
 	if (flags_at + 4 > index->len)
-		return (void)damaged(name, err), 0;
+		return (void)damaged(s->name, err), 0;
 	uint16_t flags = read_u16(index->s + flags_at);
 	bool extended = flags & FLAG_EXTENDED;
 	size_t path_at = flags_at + 2 + (extended ? 2 : 0);
@@ -89,13 +123,13 @@ static size_t settle_at(struct str *index, size_t at, size_t oid, int tree, time
 	size_t next = at + ((path_at - at + len + 8) & ~(size_t)7);
 
 	if (next > index->len || len == 0)
-		return (void)damaged(name, err), 0;
+		return (void)damaged(s->name, err), 0;
 	memcpy(&entry, index->s + at, sizeof entry);
 	mode_t mode = be32toh(entry.mode);
 	bool skipped = extended && read_u16(index->s + flags_at + 2) & FLAG_SKIP_WORKTREE;
 
 	if ((S_ISREG(mode) || S_ISLNK(mode)) && !skipped) {
-		if (settle_entry(&entry, tree, path, mtime, err) < 0)
+		if (settle_entry(s, &entry, path, err) < 0)
 			return 0;
 		memcpy(index->s + at, &entry, sizeof entry);
 	}
@@ -119,11 +153,15 @@ int index_settle(int dirfd, const char *name, int tree, bool sha256, time_t mtim
 	if (version != 2 && version != 3)
 		return damaged(name, err);
 	index.len -= oid;
-	for (uint32_t i = 0; i < count; i++) {
-		at = settle_at(&index, at, oid, tree, mtime, name, err);
-		if (!at)
-			return -1;
-	}
+	struct settling settling = {
+		.name = name, .tree = tree, .mtime = mtime, .oid = oid, .parent = -1};
+
+	for (uint32_t i = 0; i < count && at; i++)
+		at = settle_at(&settling, &index, at, err);
+	free(settling.directory);
+	fd_close(&settling.parent);
+	if (!at)
+		return -1;
 	unsigned char checksum[32];
 
 	hash_checksum(sha256, index.s, index.len, checksum);

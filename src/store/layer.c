@@ -55,6 +55,9 @@ int layer_open(const struct root *root, const char *id, json_t **ret_description
 		return error_errno(err, "cannot open the layer %s", id);
 	if (file_read_at(fd, "layer.json", DESCRIPTION_MAX, &text, err) < 0)
 		return error_wrap(err, "layer %s", id);
+	/* What a power cut leaves of a description that was not synced. A settled one was. */
+	if (text.len == 0)
+		return 1;
 	json_t *description = json_loadb(text.s, text.len, JSON_REJECT_DUPLICATES, NULL);
 
 	if (!json_is_object(description)) {

@@ -18,8 +18,11 @@ static bool valid(char c)
 
 int name_check(const char *name, struct error *err)
 {
+	autoerror struct error unasked = ERROR_INIT;
 	size_t len = strlen(name);
 
+	if (!err)
+		err = &unasked;
 	if (len == 0)
 		error_set(err, ERR_NAME, "a sandbox needs a name, this one is empty");
 	else if (len > NAME_MAX_LENGTH)

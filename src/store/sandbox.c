@@ -130,7 +130,9 @@ static int write_record(const struct sandbox *sandbox, int fd, bool durable, str
 	for (size_t i = 0; i < sandbox->repo_count; i++)
 		if (check_text(sandbox->repos[i].host, err) < 0 ||
 		    check_text(sandbox->repos[i].path, err) < 0 ||
-		    check_text(sandbox->repos[i].branch, err) < 0)
+		    check_text(sandbox->repos[i].branch, err) < 0 ||
+		    check_text(sandbox->repos[i].live_git_dir, err) < 0 ||
+		    check_text(sandbox->repos[i].live_common_dir, err) < 0)
 			return -1;
 	if (check_text(sandbox->home, err) < 0)
 		return -1;
@@ -187,7 +189,8 @@ static void read_repo(struct reader *reader, const json_t *item, struct sandbox_
 	repo->live_common_dir = read_text(reader, item, "live_common_dir", false);
 	read_strings(reader, item, "tree", &repo->tree);
 	read_strings(reader, item, "git", &repo->git);
-	if (repo->path && repo->path[0] != '/')
+	if ((repo->path && repo->path[0] != '/') || (repo->git_path && repo->git_path[0] != '/') ||
+	    !repo->live_git_dir != !repo->live_common_dir)
 		reader->failed = true;
 	if (repo->name && (!*repo->name || strchr(repo->name, '/') ||
 			   strcmp(repo->name, ".") == 0 || strcmp(repo->name, "..") == 0))
@@ -199,6 +202,7 @@ static int read_record(const char *text, size_t len, struct sandbox *sandbox, st
 	struct reader reader = {.err = err};
 	json_t *record = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *repos = json_object_get(record, "repos");
+	const json_t *live = json_object_get(record, "live");
 	const char *view = json_string_value(json_object_get(record, "view"));
 	const char *xattr = json_string_value(json_object_get(record, "xattr"));
 	json_int_t schema = json_integer_value(json_object_get(record, "schema"));
@@ -206,22 +210,29 @@ static int read_record(const char *text, size_t len, struct sandbox *sandbox, st
 	if (schema > SCHEMA)
 		error_set(err, ERR_CORRUPT, "its record has schema %lld, this jib knows up to %d",
 			  (long long)schema, SCHEMA);
-	else if (!view || strcmp(view, "overlay") != 0 || !xattr || strcmp(xattr, "user") != 0)
+	if (schema < 1 || schema > SCHEMA || !view || strcmp(view, "overlay") != 0 || !xattr ||
+	    strcmp(xattr, "user") != 0)
 		reader.failed = true;
 	sandbox->created = read_text(&reader, record, "created", true);
 	sandbox->home = read_text(&reader, record, "home", true);
 	autofree char *layout = read_text(&reader, record, "layout", true);
 
 	sandbox->layout = layout && strcmp(layout, "jib") == 0 ? LAYOUT_JIB : LAYOUT_HOST;
-	sandbox->live = json_is_true(json_object_get(record, "live"));
-	if (!json_is_array(repos))
+	sandbox->live = json_is_true(live);
+	if (!json_is_array(repos) || !json_is_boolean(live) ||
+	    (sandbox->home && sandbox->home[0] != '/') ||
+	    (layout && sandbox->layout == LAYOUT_HOST && strcmp(layout, "host") != 0))
 		reader.failed = true;
-	for (size_t i = 0; i < json_array_size(repos); i++)
+	for (size_t i = 0; i < json_array_size(repos); i++) {
 		read_repo(&reader, json_array_get(repos, i), sandbox_add_repo(sandbox));
+		/* Two of one name would be two overlays on one upper directory. */
+		for (size_t k = 0; k < i && !reader.failed; k++)
+			reader.failed = strcmp(sandbox->repos[k].name, sandbox->repos[i].name) == 0;
+	}
 	json_decref(record);
 	if (reader.failed)
-		error_set(err, ERR_CORRUPT, "its record sandbox.json cannot be understood");
-	return error_is_set(err) ? -1 : 0;
+		return error_set(err, ERR_CORRUPT, "its record sandbox.json cannot be understood");
+	return 0;
 }
 
 /* Life. */

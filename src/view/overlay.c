@@ -97,10 +97,12 @@ static int open_repo(const struct root *root, const struct sandbox *sandbox,
 
 	if (open_upper(sandbox, git, "git", repo->name, err) < 0 ||
 	    add_layers(root, git, &repo->git, "tree", err) < 0 ||
-	    (live && add_host(git, repo->live_git_dir, err) < 0) ||
-	    (live && strcmp(repo->live_git_dir, repo->live_common_dir) != 0 &&
-	     add_host(git, repo->live_common_dir, err) < 0))
+	    (live && add_host(git, repo->live_git_dir, err) < 0))
 		return -1;
+	if (live && strcmp(repo->live_git_dir, repo->live_common_dir) != 0) {
+		git->wrapped = git->lower_count - 1;
+		return add_host(git, repo->live_common_dir, err);
+	}
 	return 0;
 }
 
@@ -136,6 +138,35 @@ int view_open(const struct root *root, const struct sandbox *sandbox, bool forge
 	return 0;
 }
 
+/*
+ * The git directory of a linked worktree lies inside the common one, and overlayfs refuses layers
+ * of which one holds another. Through an overlay of its own, which the one that is seen will
+ * cover, it is a different directory. That takes a second layer: the first, which is above anyway.
+ */
+static int wrap_lower(const struct view *view, const struct view_mount *mount, int target, int *ret,
+		      struct error *err)
+{
+	const int lowers[] = {mount->lowers[mount->wrapped], mount->lowers[0]};
+	struct overlay overlay = {
+		.lowers = lowers,
+		.lower_count = ARRAY_SIZE(lowers),
+		.upper = -1,
+		.work = -1,
+		.source = view->source,
+	};
+
+	if (mount_overlay(&overlay, target, err) < 0)
+		return -1;
+	/* The fd still means what is covered: the mount is reached through its path. */
+	autofree char *path = realpath(fd_path(target).s, NULL);
+	int fd = path ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd < 0)
+		return error_errno(err, "cannot open the git directory of a worktree");
+	*ret = fd;
+	return 0;
+}
+
 int view_mount(const struct view *view, const struct view_mount *mount, int target, int home_lower,
 	       struct error *err)
 {
@@ -148,9 +179,19 @@ int view_mount(const struct view *view, const struct view_mount *mount, int targ
 		.forgetful = view->forgetful,
 	};
 
+	autofree int *lowers = NULL;
+	autofd int wrapper = -1;
+
 	if (mount->kind == VIEW_HOME) {
 		overlay.lowers = &home_lower;
 		overlay.lower_count = 1;
+	} else if (mount->wrapped) {
+		if (wrap_lower(view, mount, target, &wrapper, err) < 0)
+			return -1;
+		lowers = xcalloc(mount->lower_count, sizeof *lowers);
+		memcpy(lowers, mount->lowers, mount->lower_count * sizeof *lowers);
+		lowers[mount->wrapped] = wrapper;
+		overlay.lowers = lowers;
 	}
 	return mount_overlay(&overlay, target, err);
 }

@@ -27,6 +27,7 @@ struct view_mount {
 	const char *target; /* absolute inside; belongs to the sandbox's record */
 	int *lowers;
 	size_t lower_count;
+	size_t wrapped; /* the lower that lies inside the next one; 0: none does */
 	int upper;
 	int work;
 };

@@ -186,7 +186,7 @@ all_succeed() {
 		test -z "$(git status --porcelain)"; git checkout -q HEAD~1 -- README.md'
 	[[ $(inside a 'git branch --show-current; git diff --cached --name-only') == $'new\nREADME.md' ]]
 	[[ $(inside a 'cat README.md') == one ]]
-	inside a 'echo other >README.md'
+	inside a 'git reset -q --hard; echo other >README.md'
 	run -1 inside a 'git checkout -q HEAD~2'
 	[[ $output == *"would be overwritten"* ]]
 	inside a 'git checkout -qf main; test -z "$(git status --porcelain)"'

@@ -131,7 +131,7 @@ changes() {
 		chmod +x ~/editor; GIT_SEQUENCE_EDITOR=~/editor git rebase -q -i HEAD~4'
 	[[ $(inside "git log --format=%s $base..") == $'c4\nc2' ]]
 	[[ $(inside 'ls -d [0-9]; git status --porcelain') == $'1\n2\n4' ]]
-	inside 'GIT_SEQUENCE_EDITOR="sed -i /files$/d" git rebase -q -i --root; test ! -e files
+	inside 'GIT_SEQUENCE_EDITOR="sed -i /files$/d" git rebase -q -i HEAD~4; test ! -e files
 		test "$(git log --format=%s)" = "$(printf "c4\nc2\nsecond line\nfirst")"'
 	sound
 }
@@ -149,7 +149,7 @@ changes() {
 		echo s >s; git add s; git commit -qm "in sub"'
 	[[ $(inside 'git worktree list --porcelain | grep ^worktree') == "worktree $T/repo
 worktree $T/repo/sub/tree" ]]
-	[[ $(inside 'git log -1 --format=%s sub; git -C sub/tree log -1 --format=%s') == $'in sub\nin sub' ]]
+	[[ $(inside 'git log -1 --format=%s sub --; git -C sub/tree log -1 --format=%s') == $'in sub\nin sub' ]]
 	sound
 	inside 'git worktree remove sub/tree; test ! -e sub/tree; test "$(git worktree list | wc -l)" = 1'
 	[[ $(git worktree list | wc -l) == 1 ]]
@@ -196,7 +196,7 @@ worktree $T/repo/sub/tree" ]]
 	[[ $(inside 'git count-objects -v' | grep '^count:') == 'count: 0' ]]
 	sound
 	inside 'git repack -q -a -d; git prune --expire=now; git commit-graph write --reachable
-		git multi-pack-index write; git maintenance run -q --task=gc; git pack-refs --all'
+		git multi-pack-index write; git maintenance run --quiet --task=gc; git pack-refs --all'
 	[[ $(inside 'git log --format=%s') == $'1\nsecond line\nfiles\nfirst' ]]
 	sound
 }
@@ -215,8 +215,9 @@ worktree $T/repo/sub/tree" ]]
 @test "bisect" {
 	inside 'for i in 1 2 3 4 5 6 7; do echo $i >n; git add n; git commit -qm "n$i"; done
 		git bisect start HEAD HEAD~6; git bisect run sh -c "test \$(cat n) -lt 5" >~/bisect
-		git bisect reset -q'
-	[[ $(inside 'grep -c "n5" ~/bisect; git branch --show-current') == $'1\nmain' ]]
+		git bisect reset 2>/dev/null'
+	[[ $(inside 'git show -s --format=%s $(sed -n "s/ is the first bad commit//p" ~/bisect)
+		git branch --show-current') == $'n5\nmain' ]]
 	sound
 }
 
@@ -262,8 +263,8 @@ R100\ttool.sh\tsrc/tool' ]]
 	inside 'chmod -x tool.sh; chmod +x src/main.c; ln -sf src/main.c link; ln -s nowhere dangling
 		ln -s ../docs src/docs; git add -A; git commit -qm modes'
 	[[ $(inside 'git show --summary --format= HEAD') == ' create mode 120000 dangling
- mode change 100644 => 100755 src/main.c
  create mode 120000 src/docs
+ mode change 100644 => 100755 src/main.c
  mode change 100755 => 100644 tool.sh' ]]
 	# And back, and forth again.
 	inside 'git checkout -q HEAD~1; test -x tool.sh; test ! -x src/main.c; test ! -L dangling
@@ -344,7 +345,7 @@ same_inside() {
 	[[ $(inside 'git branch --show-current') == "$(git branch --show-current)" ]]
 	[[ -z $(inside 'git status --porcelain') ]]
 	inside 'git switch -qc everyday; echo day >>README.md; git add README.md; git commit -qm day
-		git stash list; git merge -q -m back HEAD~1; git gc -q --prune=now; git switch -q -
+		git stash list; git merge -q -m back HEAD~1; git gc -q --prune=now; git checkout -q -
 		git branch -D everyday; git worktree add -q ../aside; git worktree remove ../aside'
 	[[ $(inside 'git rev-parse HEAD') == "$(git rev-parse HEAD)" ]]
 	[[ $(git for-each-ref --format='%(refname) %(objectname)') == "$refs" ]]
@@ -395,13 +396,14 @@ same_inside() {
 @test "many loose refs as source" {
 	python3 -c '
 import sys
-for i in range(1500):
+for i in range(300):
     print(f"create refs/heads/topic/{i % 40}/{i} {sys.argv[1]}")
     print(f"create refs/remotes/origin/{i} {sys.argv[1]}")' "$base" | git update-ref --stdin
-	[[ $(find .git/refs -type f | wc -l) -gt 3000 ]]
+	[[ $(find .git/refs -type f | wc -l) -gt 600 ]]
 	same_inside
 	inside 'git pack-refs --all; git branch -D topic/0/0'
-	[[ $(inside 'git for-each-ref | wc -l') == 3000 ]]
+	# 601, less the one, and `aside`, which worktree add has made.
+	[[ $(inside 'git for-each-ref | wc -l') == 601 ]]
 	sound
 }
 

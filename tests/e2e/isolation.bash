@@ -39,7 +39,7 @@ on_host() {
 # compile NAME: the program of src/NAME.c at $T/tools/NAME
 compile() {
 	mkdir -p "$T/tools"
-	cc -O1 -Wall -o "$T/tools/$1" "$attacks/$1.c"
+	cc -O1 -Wall -D_GNU_SOURCE -o "$T/tools/$1" "$attacks/$1.c"
 }
 
 # denied_everywhere THREAT: its system calls fail in a sandbox, through each ABI of the machine

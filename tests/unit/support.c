@@ -64,6 +64,15 @@ char *temp_path(const struct temp *temp, const char *name)
 	return xasprintf("%s/%s", temp->path, name);
 }
 
+void open_root(const struct temp *temp, struct root *ret)
+{
+	autofree char *path = temp_path(temp, "root");
+	autoerror struct error err = ERROR_INIT;
+
+	setenv("JIB_ROOT", path, 1);
+	assert_success(root_open(NULL, ret, &err), &err);
+}
+
 void put_bytes(int dirfd, const char *name, const void *bytes, size_t len)
 {
 	autofd int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/str.h"
+#include "store/root.h"
 
 struct temp {
 	char *path;
@@ -34,6 +35,9 @@ int temp_teardown(void **state);
 
 /* "<path of the test's directory>/<name>" */
 char *temp_path(const struct temp *temp, const char *name);
+
+/* Opens JIB_ROOT, which is "root" in the test's directory. */
+void open_root(const struct temp *temp, struct root *ret);
 
 void put_text(int dirfd, const char *name, const char *text);
 void put_bytes(int dirfd, const char *name, const void *bytes, size_t len);

@@ -6,7 +6,6 @@
  * as far as possible, a kernel without the filter answers something else than the filter does, and
  * that nothing happens to a machine that lets them pass.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
