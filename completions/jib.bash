@@ -1,4 +1,5 @@
 
+# shellcheck shell=bash
 # The disk is the truth: a sandbox is a directory of the root.
 _jib_sandboxes() (
 	shopt -u failglob dotglob
@@ -29,6 +30,7 @@ _jib() {
 
 	COMPREPLY=()
 	if ((COMP_CWORD == 1)); then
+		# shellcheck disable=SC2154 # from the table
 		mapfile -t COMPREPLY < <(compgen -W "$_jib_commands help --help --version" -- "$cur")
 		return
 	fi

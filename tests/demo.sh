@@ -311,6 +311,17 @@ ${tip[$name]}"
 	done
 }
 
+# What the host has mounted below our place, or mounted of a sandbox of ours: a mount is called
+# after the device and inode of the sandbox's directory.
+mounts() {
+	local name device inode ours=(-e " $place/")
+	for name in "${sandboxes[@]}"; do
+		read -r device inode < <(stat -c '%d %i' "$JIB_ROOT/$name")
+		ours+=(-e "$(printf ' jib-%x-%x ' "$device" "$inode")")
+	done
+	grep -F "${ours[@]}" /proc/self/mountinfo || :
+}
+
 check_host() {
 	local name
 	claim host 'the commit they started from is gone here' \
@@ -329,8 +340,7 @@ check_host() {
 	done
 	claim host 'its configuration is as it was' \
 		"$(on_host config user.name) $(on_host config user.email)" 'host host@example.org'
-	claim host 'nothing is mounted here' \
-		"$(grep -c -e ' - overlay jib-' -e " $place/" /proc/self/mountinfo || :)" 0
+	claim host 'nothing is mounted here' "$(mounts)" ''
 }
 
 # What is on disk now that nothing runs any more.

@@ -262,7 +262,28 @@ static int link_objects(int from, int to, int depth, struct error *err)
 	if (link_loose(from, to, err) < 0 || link_packs(from, to, err) < 0 ||
 	    link_alternates(from, to, depth, err) < 0)
 		return -1;
-	return depth == 0 ? link_graphs(from, to, err) : 0;
+	return 0;
+}
+
+/* A gc of the host holds this file from its beginning to its end. */
+static bool gc_is_running(const struct repository *repository)
+{
+	autofree char *path = xasprintf("%s/gc.pid", repository->common_dir);
+
+	return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/*
+ * A gc prunes commits first and writes the graph without them last: a graph from in between
+ * names commits that are not there, and fsck takes that for damage. git works without.
+ */
+static int add_graphs(const struct repository *repository, int from, int to, struct error *err)
+{
+	if (gc_is_running(repository))
+		return 0;
+	if (link_graphs(from, to, err) < 0)
+		return -1;
+	return gc_is_running(repository) ? tree_remove_at(to, "info", err) : 0;
 }
 
 static int write_text(int dirfd, const char *name, const char *text, struct error *err)
@@ -329,7 +350,8 @@ int git_layer_fill(const struct layer_making *making, const struct repository *r
 	    copy_refs(repository, git, err) < 0 ||
 	    /* refs/ must exist for git to take it for a repository, even when all are packed */
 	    dir_make_at(git, "refs", 0755, &refs, err) < 0 ||
-	    link_objects(from, objects, 0, err) < 0 || write_head(git, head, err) < 0 ||
+	    link_objects(from, objects, 0, err) < 0 ||
+	    add_graphs(repository, from, objects, err) < 0 || write_head(git, head, err) < 0 ||
 	    write_text(git, "config", config.s, err) < 0)
 		return -1;
 	return tree_id ? add_index(making, tree_id, git, err) : 0;

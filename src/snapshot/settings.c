@@ -1,8 +1,24 @@
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/memory.h"
 #include "snapshot/layers.h"
+
+/*
+ * Whether the user in front of a host is an address ("git@"), as for ssh. For all else it is half
+ * of a credential, or the whole of it. The scheme is what stands right before its end: a helper's
+ * name may come first ("hg::https://").
+ */
+static bool user_is_address(const char *text, const char *scheme_end)
+{
+	const char *scheme = scheme_end;
+
+	while (scheme > text && (isalnum((unsigned char)scheme[-1]) || strchr("+.-", scheme[-1])))
+		scheme--;
+	return scheme_end - scheme >= 3 &&
+	       (strncasecmp(scheme, "ssh", 3) == 0 || strncasecmp(scheme_end - 3, "ssh", 3) == 0);
+}
 
 char *url_without_credentials(const char *url)
 {
@@ -17,9 +33,7 @@ char *url_without_credentials(const char *url)
 	if (!at)
 		return xstrdup(url);
 	const char *colon = memchr(host, ':', (size_t)(at - host));
-	/* For ssh the user is an address ("git@"), for http it is half of a credential. */
-	bool keep_user = strncasecmp(url, "http", 4) != 0 && strncasecmp(url, "ftp", 3) != 0;
-	size_t user = !keep_user ? 0 : (size_t)((colon ? colon : at) - host);
+	size_t user = user_is_address(url, scheme_end) ? (size_t)((colon ? colon : at) - host) : 0;
 
 	return xasprintf("%.*s%.*s%s%s", (int)(host - url), url, (int)user, host, user ? "@" : "",
 			 at + 1);
@@ -156,14 +170,15 @@ static bool is_kept(const char *key)
 	return is_one_of(key, kept, ARRAY_SIZE(kept));
 }
 
-/* Whether a value holds an address with a password in it, wherever it stands. */
+/* Whether a value holds an address with a password or token in it, wherever it stands. */
 static bool holds_credentials(const char *value)
 {
 	for (const char *url = strstr(value, "://"); url; url = strstr(url + 3, "://")) {
-		const char *end = url + 3 + strcspn(url + 3, "/ \t\n\"'");
+		const char *end = url + 3 + strcspn(url + 3, "/?# \t\n\"'");
 		const char *at = memrchr(url + 3, '@', (size_t)(end - url - 3));
 
-		if (at && memchr(url + 3, ':', (size_t)(at - url - 3)))
+		if (at &&
+		    (!user_is_address(value, url) || memchr(url + 3, ':', (size_t)(at - url - 3))))
 			return true;
 	}
 	return false;
@@ -183,7 +198,9 @@ void settings_sanitise(const struct config *settings, struct str *ret)
 		if (item->value && is_one_of(item->key, urls, ARRAY_SIZE(urls))) {
 			autofree char *clean = url_without_credentials(item->value);
 
-			config_write_item(ret, item->key, clean);
+			/* An address within an address: that of a proxy */
+			if (!holds_credentials(clean))
+				config_write_item(ret, item->key, clean);
 		} else if (!item->value ||
 			   (!holds_credentials(item->key) && !holds_credentials(item->value))) {
 			config_write_item(ret, item->key, item->value);

@@ -149,6 +149,23 @@ void layer_abort(struct layer_making *making)
 	*making = (struct layer_making)LAYER_MAKING_INIT;
 }
 
+/* By way of .tmp: what a crash leaves there is swept, in a layer it would stay for ever. */
+static int replace_description(const struct root *root, int fd, json_t *description,
+			       struct error *err)
+{
+	autofree char *temp = NULL;
+	autofd int staging = -1;
+
+	if (root_make_temp(root, "layer", &temp, &staging, err) < 0)
+		return -1;
+	int result = write_description(staging, description, true, err);
+
+	if (result == 0 && (renameat(staging, "layer.json", fd, "layer.json") < 0 || fsync(fd) < 0))
+		result = error_errno(err, "cannot mark a layer as lasting");
+	tree_remove_at(root->temp, temp, NULL);
+	return result;
+}
+
 int layer_settle(const struct root *root, char *const *ids, struct error *err)
 {
 	bool synced = false;
@@ -170,7 +187,7 @@ int layer_settle(const struct root *root, char *const *ids, struct error *err)
 		}
 		synced = true;
 		json_object_del(description, "boot");
-		result = write_description(fd, description, true, err);
+		result = replace_description(root, fd, description, err);
 		json_decref(description);
 		if (result < 0)
 			return -1;

@@ -323,5 +323,5 @@ PY
 	wait_for grep -q ready "$T/out"
 	echo word >"$T/go"
 	ended_with 137 $!
-	[[ $(state_of one) == stopped ]]
+	wait_for is_state one stopped # it is told before the monitor has tidied up
 }

@@ -329,7 +329,7 @@ complains() {
 # ---- two at once ----
 
 @test "two run of the same new NAME at once: both work, or one says why" {
-	local i pids=() status=0 pid
+	local i pids=() status=0
 	for i in 1 2; do
 		"$JIB" run same -q -- sh -c "echo $i >made-$i; cat >/dev/null; echo ran-$i" \
 			</dev/null >"$T/out-$i" 2>"$T/err-$i" 3>&- &

@@ -395,12 +395,20 @@ PY
 @test "T23: who does not get the lease does not mount" {
 	"$JIB" run a -q -- touch kept
 	before=$(host_hash "$JIB_ROOT/a/upper")
+	# Somebody who has the lease, and hangs up on whoever calls its monitor.
 	python3 -c '
-import fcntl, signal, sys
-lease = open(sys.argv[1], "r+")
+import fcntl, os, socket, sys
+os.chdir(sys.argv[1])
+lease = open("lease", "r+")
 fcntl.lockf(lease, fcntl.LOCK_EX)
+if os.path.lexists("control"):
+    os.unlink("control")
+monitor = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+monitor.bind("control")
+monitor.listen()
 print("held", flush=True)
-signal.pause()' "$JIB_ROOT/a/lease" >"$T/held" 3>&- &
+while True:
+    monitor.accept()[0].close()' "$JIB_ROOT/a" >"$T/held" 3>&- &
 	thief=$!
 	wait_for grep -q held "$T/held"
 	for command in "run a" "run a -d" "exec a"; do

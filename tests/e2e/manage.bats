@@ -247,13 +247,12 @@ PY
 }
 
 @test "doctor: a root that cannot hold sandboxes fails, with the remedy" {
-	JIB_ROOT=/proc run -1 --separate-stderr jib doctor --json
+	JIB_ROOT=/proc/self/store run -1 --separate-stderr jib doctor --json
 	holds 'd["ok"] is False'
 	holds 'any(c["state"] == "failed" or c["state"] == "missing" for c in d["checks"])'
 	holds 'all(c["remedy"] for c in d["checks"] if c["state"] != "ok")'
-	JIB_ROOT=/proc run -1 --separate-stderr jib doctor
+	JIB_ROOT=/proc/self/store run -1 --separate-stderr jib doctor
 	[[ $output == *"jib does not work here"* && $output == *"remedy: "* ]]
-	[[ $(stat -c %a /proc) == 555 ]]
 }
 
 @test "doctor: --repo of what is no repository" {

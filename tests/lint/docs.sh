@@ -126,22 +126,31 @@ typed() {
 				if (word[i] ~ /^(--|&&|[|]|[;])$/)
 					command = ""
 				else if (command != "" && word[i] ~ /^-/)
-					print FILENAME "\t" command "\t" option(word[i])
+					print file "\t" command "\t" option(word[i])
 				else if (word[i] == "jib" && word[i + 1] ~ /^[a-z]/)
-					print FILENAME "\t" (command = option(word[++i])) "\t"
+					print file "\t" (command = option(word[++i])) "\t"
 				if (word[i] ~ /;$/)
 					command = ""
 			}
 		}
-		FNR == 1 { block = 0; markdown = FILENAME ~ /[.]md$/ }
-		/^[ \t]*```/ { block = !block; next }
-		block { look($0); next }
-		{
-			mark = markdown ? "`" : "*"
-			n = split($0, part, mark)
+		# Code in a paragraph may go on in the next line.
+		function look_in_paragraph(    part, n, i) {
+			n = split(paragraph, part, markdown ? "`" : "*")
 			for (i = 2; i <= n; i += 2)
 				look(part[i])
+			paragraph = ""
 		}
+		FNR == 1 {
+			look_in_paragraph()
+			file = FILENAME
+			block = 0
+			markdown = file ~ /[.]md$/
+		}
+		/^[ \t]*```/ { look_in_paragraph(); block = !block; next }
+		block { look($0); next }
+		/^[ \t]*$/ { look_in_paragraph(); next }
+		{ paragraph = paragraph " " $0 }
+		END { look_in_paragraph() }
 	' "$@" | sort -u
 }
 
