@@ -21,21 +21,6 @@ static const struct option exec_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
-/* What decides how the sandbox runs was decided by who started it. */
-static int refuse_run_options(const struct invocation *invocation, struct error *err)
-{
-	static const char *const names[] = {"bind", "net", "memory", "pids", "cpus"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (option_given(invocation, names[i])) {
-			error_set(err, ERR_RUNNING,
-				  "--%s cannot be changed while the sandbox %s is running",
-				  names[i], invocation->args[0]);
-			return error_hint(err, "`jib stop %s` first", invocation->args[0]);
-		}
-	return 0;
-}
-
 static int exec_command(const struct invocation *invocation, struct error *err)
 {
 	autorunning struct running running = RUNNING_INIT;
@@ -50,7 +35,7 @@ static int exec_command(const struct invocation *invocation, struct error *err)
 	}
 	if (open_root(&running.root, err) < 0 ||
 	    sandbox_open(&running.root, invocation->args[0], &running.sandbox, err) < 0 ||
-	    config_start("/", &process, err) < 0 ||
+	    config_start(config_place(&running.sandbox), &process, err) < 0 ||
 	    config_finish(&process, &running.config, err) < 0 ||
 	    prepare_plan(invocation, &running.config, &running.sandbox, running.root.path,
 			 &running.plan, err) < 0 ||
@@ -64,7 +49,7 @@ static int exec_command(const struct invocation *invocation, struct error *err)
 		return refuse_mounted(&running.sandbox, err) < 0
 			       ? -1
 			       : running_foreground(&running, err);
-	if (refuse_run_options(invocation, err) < 0 ||
+	if (refuse_run_options(invocation, &running.sandbox, err) < 0 ||
 	    session_exec(&running.sandbox, &running.spawn, &status, err) < 0)
 		return status;
 	return status;

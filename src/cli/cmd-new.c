@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "base/memory.h"
 #include "cli/commands.h"
 #include "cli/create.h"
@@ -10,6 +11,16 @@ static const struct option options[] = {
 	{'q', "quiet", NULL, "say nothing but errors"},
 	{0, NULL, NULL, NULL},
 };
+
+/* What could not be made to last is not left behind, unless somebody works in it already. */
+static void take_back(const struct root *root, const struct sandbox *sandbox)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	autofd int lease = -1;
+
+	if (sandbox_lease(sandbox, &lease, &ignored) == 0)
+		sandbox_remove(root, sandbox->name, &ignored);
+}
 
 static int new (const struct invocation *invocation, struct error *err)
 {
@@ -25,9 +36,12 @@ static int new (const struct invocation *invocation, struct error *err)
 	    config_start(sources.repositories[0].top, &process, err) < 0 ||
 	    config_finish(&process, &config, err) < 0 ||
 	    create_sandbox(&root, invocation, &config, &sources, invocation->args[0], true,
-			   &sandbox, NULL, err) < 0 ||
-	    settle_sandbox(&root, &sandbox, err) < 0)
+			   &sandbox, NULL, err) < 0)
 		return -1;
+	if (settle_sandbox(&root, &sandbox, err) < 0) {
+		take_back(&root, &sandbox);
+		return -1;
+	}
 	if (option_given(invocation, "json"))
 		return report_json_one(&root, sandbox.name, err);
 	autofree char *line = xasprintf("%s\n", sandbox.name);

@@ -55,7 +55,8 @@ static int join(const struct invocation *invocation, struct running *running, st
 			  running->sandbox.name);
 		return error_hint(err, "`jib exec %s -- CMD` joins it", running->sandbox.name);
 	}
-	if (prepare_spawn(invocation, &running->sandbox, &running->plan, &spawn, err) < 0 ||
+	if (refuse_run_options(invocation, &running->sandbox, err) < 0 ||
+	    prepare_spawn(invocation, &running->sandbox, &running->plan, &spawn, err) < 0 ||
 	    session_exec(&running->sandbox, &spawn, &status, err) < 0)
 		return status;
 	return status;
@@ -89,13 +90,11 @@ static int prepare(const struct invocation *invocation, struct running *running,
 		return -1;
 	if (existing == 1 && sources_find(invocation, &sources, err) < 0)
 		return -1;
-	const char *place = existing == 0 && running->sandbox.repo_count
-				    ? running->sandbox.repos[0].host
-			    : existing == 1 ? sources.repositories[0].top
-					    : "/";
+	const char *place =
+		existing == 0 ? config_place(&running->sandbox) : sources.repositories[0].top;
 
 	/* It runs while the repository is looked at. */
-	if (config_start(access(place, X_OK) == 0 ? place : "/", &config_process, err) < 0)
+	if (config_start(place, &config_process, err) < 0)
 		return -1;
 	if (existing == 1) {
 		if (prepare_new(invocation, &config_process, &sources, running, err) < 0) {

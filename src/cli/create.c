@@ -204,7 +204,7 @@ static void say_base(const struct sandbox *sandbox)
 {
 	for (size_t i = 0; i < sandbox->repo_count; i++) {
 		const struct sandbox_repo *repo = &sandbox->repos[i];
-		const char *where = sandbox->repo_count > 1 ? repo->name : "it";
+		const char *where = sandbox->repo_count > 1 ? repo->name : sandbox->name;
 
 		if (sandbox->live)
 			say("live: %s shows the host's files as they are now; when the host changes "
@@ -213,10 +213,10 @@ static void say_base(const struct sandbox *sandbox)
 		else if (repo->base)
 			say("%s starts clean from %.12s%s%s; uncommitted changes of the host are not "
 			    "in it",
-			    sandbox->name, repo->base, repo->branch ? " on " : "",
+			    where, repo->base, repo->branch ? " on " : "",
 			    repo->branch ? repo->branch : " (detached)");
 		else
-			say("%s starts empty: the repository has no commit yet", sandbox->name);
+			say("%s starts empty: the repository has no commit yet", where);
 	}
 }
 

@@ -99,6 +99,28 @@ int prepare_plan(const struct invocation *invocation, const struct config *confi
 	return 0;
 }
 
+const char *config_place(const struct sandbox *sandbox)
+{
+	const char *host = sandbox->repo_count ? sandbox->repos[0].host : "/";
+
+	return access(host, X_OK) == 0 ? host : "/";
+}
+
+int refuse_run_options(const struct invocation *invocation, const struct sandbox *sandbox,
+		       struct error *err)
+{
+	static const char *const names[] = {"bind", "net", "memory", "pids", "cpus"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (option_given(invocation, names[i])) {
+			error_set(err, ERR_RUNNING,
+				  "--%s cannot be changed while the sandbox %s is running",
+				  names[i], sandbox->name);
+			return error_hint(err, "`jib stop %s` first", sandbox->name);
+		}
+	return 0;
+}
+
 /* The directory inside that corresponds to the caller's; NULL when it is in no repository. */
 static char *corresponding(const struct sandbox *sandbox)
 {

@@ -21,6 +21,13 @@
 		0, "cpus", "N", "limit of processor time: 1.5"                                 \
 	}
 
+/* The directory whose configuration counts for a sandbox: its first repository's, while it is there. */
+const char *config_place(const struct sandbox *sandbox);
+
+/* What decides how a running sandbox runs was decided by who started it: no such option may be given. */
+int refuse_run_options(const struct invocation *invocation, const struct sandbox *sandbox,
+		       struct error *err);
+
 /* Options first, then jib.bind, jib.env, jib.net, jib.memory, jib.pids, jib.cpus. */
 int prepare_plan(const struct invocation *invocation, const struct config *config,
 		 const struct sandbox *sandbox, const char *root_path, struct plan *ret,

@@ -1,7 +1,9 @@
 #include "cli/running.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -84,7 +86,8 @@ static int run_monitor(struct running *running, bool detached,
 		.sandbox = &running->sandbox,
 		.plan = &running->plan,
 		.spawn = &running->spawn,
-		.forgetful = running->discard,
+		/* What was there before is not forgotten before the end has come. */
+		.forgetful = running->discard && running->created,
 		.detached = detached,
 		.ready = ready,
 		.data = data,
@@ -92,6 +95,9 @@ static int run_monitor(struct running *running, bool detached,
 	struct error ignored = ERROR_INIT;
 	const char *ended = NULL;
 	int status = 0;
+
+	if (!running->created)
+		view_tidy(&running->sandbox);
 	int result = monitor_run(&request, &status, &ended, err);
 
 	if (ended)
@@ -132,6 +138,23 @@ static void report(void *data, const struct error *failure)
 	fd_close(fd);
 }
 
+/*
+ * What the caller's program left open without a reason of its own (a pipe of make or ssh) would
+ * be held for as long as the sandbox runs. Everything that jib opens is close-on-exec.
+ */
+static void close_inherited(void)
+{
+	autodir DIR *dir = opendir("/proc/self/fd");
+
+	for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+		int fd = (int)strtol(entry->d_name, NULL, 10);
+		int flags = fd > STDERR_FILENO ? fcntl(fd, F_GETFD) : -1;
+
+		if (flags >= 0 && !(flags & FD_CLOEXEC))
+			close(fd);
+	}
+}
+
 static _Noreturn void become_monitor(struct running *running, int report_fd)
 {
 	autoerror struct error err = ERROR_INIT;
@@ -139,6 +162,7 @@ static _Noreturn void become_monitor(struct running *running, int report_fd)
 
 	if (setsid() < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
 		_exit(125);
+	close_inherited();
 	/* A hang-up of the terminal that it was started from is none of its business. */
 	signal(SIGHUP, SIG_IGN);
 	output_quiet();
@@ -171,8 +195,10 @@ int running_detach(struct running *running, struct error *err)
 {
 	int pair[2];
 
-	if (!running->discard && settle_sandbox(&running->root, &running->sandbox, err) < 0)
+	if (!running->discard && settle_sandbox(&running->root, &running->sandbox, err) < 0) {
+		running_undo(running);
 		return -1;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_errno(err, "cannot make a socket");
 	autofd int mine = pair[0], theirs = pair[1];

@@ -1,5 +1,6 @@
 #include "git/git.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -76,7 +77,9 @@ int git_start(const struct git_place *place, const char *const *args, struct pro
 						 .env = env.items,
 						 .limit = 1UL << 30},
 			  ret, err) < 0)
-		return error_hint(err, "install git: sudo apt install git");
+		return err && err->number == ENOENT
+			       ? error_hint(err, "install git: sudo apt install git")
+			       : -1;
 	return 0;
 }
 

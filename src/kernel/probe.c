@@ -161,7 +161,7 @@ static void check_seccomp(struct machine *machine)
 	static const char filter[] = "seccomp",
 			  filter_for[] = "the system call filter of a sandbox";
 	static const char notify[] = "seccomp-notification",
-			  notify_for[] = "renaming directories in a sandbox, without root";
+			  notify_for[] = "nothing yet; renaming directories in a sandbox later";
 	static const char remedy[] = "start the container around it with "
 				     "`--security-opt seccomp=unconfined`";
 	autoerror struct error err = ERROR_INIT;
@@ -325,7 +325,7 @@ static void check_engines(struct machine *machine)
 	for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
 		if (in_path(engines[i]))
 			str_addf(&found, ", %s", engines[i]);
-	add(machine, "engines", PROBE_OK, "--engine, optional",
+	add(machine, "engines", PROBE_OK, "nothing yet; other ways to run a sandbox later",
 	    xasprintf("native%s", found.len ? found.s : ""), NULL);
 }
 

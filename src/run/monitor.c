@@ -111,7 +111,7 @@ static int open_log(struct monitor *m, struct error *err)
 	if (dir_make_at(m->request->sandbox->fd, "log", 0700, &dir, err) < 0)
 		return -1;
 	m->log = open_beneath(dir, "output", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
-	if (m->log < 0)
+	if (m->log < 0 || (unlinkat(dir, "output.1", 0) < 0 && errno != ENOENT))
 		return error_errno(err, "cannot open the log");
 	return 0;
 }

@@ -277,6 +277,10 @@ static int bind_target(int root, const struct plan_bind *bind, int *ret, struct 
 static int make_mount_points(int root, const struct plan *plan, const struct sandbox *sandbox,
 			     struct error *err)
 {
+	autofd int home = -1;
+
+	if (open_directory(root, sandbox->home, &home, err) < 0)
+		return -1;
 	for (size_t i = 0; i < sandbox->repo_count; i++) {
 		const struct sandbox_repo *repo = &sandbox->repos[i];
 		autofd int fd = -1, git = -1;

@@ -10,7 +10,8 @@
  *   /run/jib/guest             the guest program, read-only
  *   the home directory and the repositories: views (view.h)
  *
- * Everything that is not a bind or a view is one tmpfs and gone at the end.
+ * Everything that is not a bind or a view is one tmpfs and gone at the end; so is the home
+ * directory of a forgetful view.
  */
 #pragma once
 

@@ -303,13 +303,15 @@ int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durabl
 			error_errno(err, "cannot put it in place");
 		goto failed;
 	}
-	if (durable && fsync(root->fd) < 0)
-		return error_errno(err, "cannot sync %s", root->path);
 	/* A second opening of the directory: the lock of its making ends with the first. */
 	fd_close(&sandbox->fd);
 	sandbox->fd = open_beneath(root->fd, sandbox->name, O_RDONLY | O_DIRECTORY, 0);
-	if (sandbox->fd < 0)
-		return error_errno(err, "cannot open the sandbox %s", sandbox->name);
+	if (sandbox->fd < 0 || (durable && fsync(root->fd) < 0)) {
+		error_errno(err, "cannot create the sandbox %s", sandbox->name);
+		/* Who is told that it failed must not find it there. */
+		sandbox_remove(root, sandbox->name, NULL);
+		return -1;
+	}
 	if (ret_lease)
 		*ret_lease = steal_fd(&lease);
 	return 0;

@@ -124,7 +124,8 @@ int view_open(const struct root *root, const struct sandbox *sandbox, bool forge
 
 	view.source = sandbox_mount_source(sandbox);
 	view.forgetful = forgetful;
-	if (open_upper(sandbox, add_mount(&view, VIEW_HOME, sandbox->home), "home", NULL, err) < 0)
+	if (!forgetful &&
+	    open_upper(sandbox, add_mount(&view, VIEW_HOME, sandbox->home), "home", NULL, err) < 0)
 		return error_wrap(err, "sandbox %s", sandbox->name);
 	/* A repository inside another one's work tree is mounted after it. */
 	for (size_t i = 0; i < sandbox->repo_count; i++)
@@ -200,9 +201,9 @@ static void tidy(const struct sandbox *sandbox, const char *work)
 {
 	autofd int fd = open_beneath(sandbox->fd, work, O_PATH | O_DIRECTORY, 0);
 
-	/* One that is not empty stays; the next mount takes it as it is. */
+	/* What cannot be removed stays: the next mount says what is wrong with it. */
 	if (fd >= 0)
-		unlinkat(fd, "work", AT_REMOVEDIR);
+		tree_remove_at(fd, "work", NULL);
 }
 
 void view_tidy(const struct sandbox *sandbox)

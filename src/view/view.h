@@ -44,7 +44,10 @@ struct view {
 		NULL, 0, NULL, false \
 	}
 
-/* `forgetful` when the sandbox is going to be discarded at its end. */
+/*
+ * `forgetful` when the sandbox is new and going to be discarded at its end: nothing is synced
+ * then, and the home directory stays in memory.
+ */
 int view_open(const struct root *root, const struct sandbox *sandbox, bool forgetful,
 	      struct view *ret, struct error *err);
 void view_release(struct view *view);
@@ -55,8 +58,9 @@ int view_mount(const struct view *view, const struct view_mount *mount, int targ
 	       struct error *err);
 
 /*
- * Removes the empty directories that overlayfs leaves in its work directories: they would be
- * nearly a fifth of what a fresh sandbox takes. For a sandbox that does not run.
+ * Removes what overlayfs leaves in its work directories: nearly a fifth of what a fresh sandbox
+ * takes, and, where a forgetful one was killed, the mark that keeps it from being mounted again.
+ * For a sandbox that does not run.
  */
 void view_tidy(const struct sandbox *sandbox);
 
