@@ -45,18 +45,28 @@ int lock_wait(int fd, struct error *err)
 	return 0;
 }
 
-int lock_directory_try(int fd, struct error *err)
+static int lock_directory(int fd, int operation, struct error *err)
 {
 	int result;
 
 	do
-		result = flock(fd, LOCK_EX | LOCK_NB);
+		result = flock(fd, operation);
 	while (result < 0 && errno == EINTR);
 	if (result == 0)
 		return 0;
 	if (errno == EWOULDBLOCK)
 		return 1;
 	return error_errno(err, "cannot lock a directory");
+}
+
+int lock_directory_try(int fd, struct error *err)
+{
+	return lock_directory(fd, LOCK_EX | LOCK_NB, err);
+}
+
+int lock_directory_wait(int fd, struct error *err)
+{
+	return lock_directory(fd, LOCK_EX, err);
 }
 
 int lock_named(int dirfd, const char *name, int *ret_fd, struct error *err)

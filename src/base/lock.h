@@ -24,6 +24,8 @@ int lock_wait(int fd, struct error *err);
 
 /* Locks a directory. 0, 1 when somebody else holds it, or -1. */
 int lock_directory_try(int fd, struct error *err);
+/* lock_directory_try(), but waits until nobody else holds it. */
+int lock_directory_wait(int fd, struct error *err);
 
 /*
  * A lock with a name, as a file in `dirfd` that exists while it is held or waited for. Waits

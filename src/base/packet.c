@@ -259,15 +259,19 @@ int packet_receive(int fd, bool large, struct packet *ret, struct error *err)
 	};
 	ssize_t n;
 
+	/*
+	 * That a peer has ended with something unread is told once, ahead of what it had sent: its
+	 * last words come with the next call, and after them the end.
+	 */
 	do
 		n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 2;
 	/* First of all: an empty datagram, which looks like the end, may bring files too. */
 	if (n >= 0)
 		take_fds(&message, &packet);
-	if (n == 0 || (n < 0 && errno == ECONNRESET))
+	if (n == 0)
 		return 1;
 	if (n < 0)
 		return error_errno(err, "cannot receive a message");

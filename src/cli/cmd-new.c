@@ -1,4 +1,3 @@
-#include "base/file.h"
 #include "base/memory.h"
 #include "cli/commands.h"
 #include "cli/create.h"

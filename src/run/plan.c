@@ -132,6 +132,30 @@ static int bad_bind(const char *text, const char *why, struct error *err)
 	return error_hint(err, "the form is SRC[:DST][:ro|rw], with absolute paths");
 }
 
+/*
+ * A path inside without what says nothing (`//`, `/./`, a slash at the end), so that it can be
+ * compared with others; NULL when it leads up.
+ */
+static char *plain_path(const char *path)
+{
+	autostr struct str plain = STR_INIT;
+
+	while (*path) {
+		size_t len = strcspn(path, "/");
+
+		if (len == 2 && path[0] == '.' && path[1] == '.')
+			return NULL;
+		if (len && !(len == 1 && path[0] == '.')) {
+			str_add_char(&plain, '/');
+			str_add_bytes(&plain, path, len);
+		}
+		path += len + (path[len] == '/');
+	}
+	if (!plain.len)
+		str_add_char(&plain, '/');
+	return str_take(&plain);
+}
+
 int plan_add_bind(struct plan *plan, const char *text, struct error *err)
 {
 	autofree char *copy = xstrdup(text);
@@ -150,12 +174,14 @@ int plan_add_bind(struct plan *plan, const char *text, struct error *err)
 	if (third && strcmp(third, "ro") != 0 && strcmp(third, "rw") != 0)
 		return bad_bind(text, "what follows the last `:` is neither ro nor rw", err);
 	bind.writable = third && strcmp(third, "rw") == 0;
-	if (!*source || (second && second[0] != '/') || (second && strstr(second, "/..")))
+	autofree char *target = second ? plain_path(second) : NULL;
+
+	if (!*source || (second && (second[0] != '/' || !target)))
 		return bad_bind(text, "not an absolute path", err);
 	bind.source = realpath(source, NULL);
 	if (!bind.source)
 		return error_errno(err, "--bind %s", source);
-	bind.target = xstrdup(second ? second : bind.source);
+	bind.target = target ? steal_ptr(&target) : xstrdup(bind.source);
 	/* O_PATH opens nothing: a device or a FIFO stays untouched. */
 	bind.fd = open(bind.source, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 

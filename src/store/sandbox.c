@@ -306,7 +306,9 @@ int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durabl
 	/* A second opening of the directory: the lock of its making ends with the first. */
 	fd_close(&sandbox->fd);
 	sandbox->fd = open_beneath(root->fd, sandbox->name, O_RDONLY | O_DIRECTORY, 0);
-	if (sandbox->fd < 0 || (durable && fsync(root->fd) < 0)) {
+	fd_close(&fd);
+	if (sandbox->fd < 0 || (ret_lease && lock_directory_try(sandbox->fd, err) < 0) ||
+	    (durable && fsync(root->fd) < 0)) {
 		error_errno(err, "cannot create the sandbox %s", sandbox->name);
 		/* Who is told that it failed must not find it there. */
 		sandbox_remove(root, sandbox->name, NULL);
@@ -384,6 +386,8 @@ int sandbox_lease(const struct sandbox *sandbox, int *ret_fd, struct error *err)
 	int result = lock_try(fd, err);
 
 	if (result == 0)
+		result = lock_directory_try(sandbox->fd, err);
+	if (result == 0)
 		*ret_fd = steal_fd(&fd);
 	return result;
 }
@@ -392,7 +396,7 @@ int sandbox_lease_wait(const struct sandbox *sandbox, int *ret_fd, struct error 
 {
 	autofd int fd = open_beneath(sandbox->fd, "lease", O_RDWR | O_CREAT, 0600);
 
-	if (fd < 0 || lock_wait(fd, err) < 0)
+	if (fd < 0 || lock_wait(fd, err) < 0 || lock_directory_wait(sandbox->fd, err) < 0)
 		return error_errno(err, "cannot wait for the lease of %s", sandbox->name);
 	*ret_fd = steal_fd(&fd);
 	return 0;

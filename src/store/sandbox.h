@@ -75,7 +75,11 @@ int sandbox_open(const struct root *root, const char *name, struct sandbox *ret,
 /* The names of all sandboxes, sorted; broken ones too. */
 int sandbox_names(const struct root *root, struct strv *ret, struct error *err);
 
-/* Takes the lease: 0 and the fd that holds it, 1 when somebody else has it. */
+/*
+ * Takes the lease: 0 and the fd that holds it, 1 when somebody else has it. Beside the file the
+ * directory itself (sandbox->fd) is locked: somebody who removes the file does not make a second
+ * lease possible.
+ */
 int sandbox_lease(const struct sandbox *sandbox, int *ret_fd, struct error *err);
 
 /* Takes the lease as soon as whoever has it lets go. */

@@ -240,6 +240,11 @@ static int count_entry(void *data, int dirfd, const char *name, const char *path
 
 	if (counting->ignored && counting->ignored(path))
 		return TREE_SKIP;
+	/* One that was closed from inside is a change, of which the caller cannot see more. */
+	if (S_ISDIR(st->st_mode) && (st->st_mode & 0500) != 0500) {
+		counting->count++;
+		return TREE_SKIP;
+	}
 	/* A directory that was only entered or re-stamped is merged, not opaque, and no change. */
 	if (!S_ISDIR(st->st_mode) || is_opaque(dirfd, name))
 		counting->count++;

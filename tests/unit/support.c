@@ -64,7 +64,7 @@ char *temp_path(const struct temp *temp, const char *name)
 	return xasprintf("%s/%s", temp->path, name);
 }
 
-void open_root(const struct temp *temp, struct root *ret)
+void open_test_root(const struct temp *temp, struct root *ret)
 {
 	autofree char *path = temp_path(temp, "root");
 	autoerror struct error err = ERROR_INIT;

@@ -37,7 +37,7 @@ int temp_teardown(void **state);
 char *temp_path(const struct temp *temp, const char *name);
 
 /* Opens JIB_ROOT, which is "root" in the test's directory. */
-void open_root(const struct temp *temp, struct root *ret);
+void open_test_root(const struct temp *temp, struct root *ret);
 
 void put_text(int dirfd, const char *name, const char *text);
 void put_bytes(int dirfd, const char *name, const void *bytes, size_t len);

@@ -48,7 +48,7 @@ static void making(void **state)
 	autoerror struct error err = ERROR_INIT;
 	size_t fds;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	fds = count_fds();
 	assert_int_equal(open_layer(&root, "tree-1", NULL), 1);
 	assert_int_equal(layer_begin(&root, "tree-1", &making, &err), 0);
@@ -75,7 +75,7 @@ static void aborting(void **state)
 	autoerror struct error err = ERROR_INIT;
 	size_t fds;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	fds = count_fds();
 	assert_int_equal(layer_begin(&root, "x", &making, &err), 0);
 	make_dirs(making.fd, "tree/d");
@@ -94,7 +94,7 @@ static void without_a_description(void **state)
 	automaking struct layer_making making = LAYER_MAKING_INIT;
 	autoerror struct error err = ERROR_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	assert_int_equal(layer_begin(&root, "x", &making, &err), 0);
 	/* What json_pack() gives when a value is not UTF-8 */
 	assert_failure(layer_finish(&making, json_pack("{s:s}", "k", "\xff"), &err), &err,
@@ -113,7 +113,7 @@ static void many_makers(void **state)
 	pid_t pids[MAKERS];
 
 	assert_true(made != MAP_FAILED);
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	for (int i = 0; i < MAKERS; i++) {
 		pids[i] = fork();
 		assert_true(pids[i] >= 0);
@@ -153,7 +153,7 @@ static void killed_maker(void **state)
 	autoroot struct root root = ROOT_INIT;
 	int status;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	pid_t pid = fork();
 
 	assert_true(pid >= 0);
@@ -180,7 +180,7 @@ static void of_another_boot(void **state)
 	autoroot struct root root = ROOT_INIT;
 	bool settled = true;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	make_layer(&root, "x");
 	assert_int_equal(open_layer(&root, "x", &settled), 0);
 	assert_false(settled);
@@ -198,7 +198,7 @@ static void empty_description(void **state)
 {
 	autoroot struct root root = ROOT_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	make_layer(&root, "x");
 	put_text(root.layers, "x/layer.json", "");
 	assert_int_equal(open_layer(&root, "x", NULL), 1);
@@ -213,7 +213,7 @@ static void settling(void **state)
 	autostrv struct strv ids = STRV_INIT;
 	bool settled = false;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	make_layer(&root, "one");
 	make_layer(&root, "two");
 	strv_add(&ids, "one");
@@ -239,7 +239,7 @@ static void damaged(void **state)
 	};
 	autoroot struct root root = ROOT_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	make_layer(&root, "x");
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		json_t *untouched = NULL;
@@ -268,7 +268,7 @@ static void strange_names(void **state)
 	static const char *const ids[] = {"../.tmp", "link", "file", "/"};
 	autoroot struct root root = ROOT_INIT;
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	make_dirs(temp->fd, "outside");
 	put_text(temp->fd, "outside/layer.json", "{}");
 	assert_int_equal(symlinkat("../../outside", root.layers, "link"), 0);

@@ -426,6 +426,24 @@ static void peer_is_gone(void **state)
 	assert_false(error_is_set(&err));
 }
 
+/* The kernel tells of the reset first; what was said before must not be lost over it. */
+static void last_words(void **state)
+{
+	struct pair *pair = *state;
+	autoerror struct error err = ERROR_INIT;
+	autopacket struct packet received = PACKET_INIT;
+	autopacket struct packet nothing = PACKET_INIT;
+
+	assert_int_equal(packet_send(pair->b, 1, 0, NULL, &err), 0); /* is never read */
+	assert_int_equal(packet_send(pair->a, 2, 7, NULL, &err), 0);
+	fd_close(&pair->a);
+	assert_int_equal(packet_receive(pair->b, false, &received, &err), 0);
+	assert_int_equal(received.type, 2);
+	assert_int_equal(received.id, 7);
+	assert_int_equal(packet_receive(pair->b, false, &nothing, &err), 1);
+	assert_false(error_is_set(&err));
+}
+
 static void without_waiting(void **state)
 {
 	const struct pair *pair = *state;
@@ -467,6 +485,7 @@ int main(void)
 		WITH_PAIR(offset_of_a_large_payload),
 		WITH_PAIR(hostile_payloads),
 		WITH_PAIR(peer_is_gone),
+		WITH_PAIR(last_words),
 		WITH_PAIR(without_waiting),
 	};
 

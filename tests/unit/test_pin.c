@@ -76,7 +76,7 @@ static void self_contained(void **state)
 	commit_file(path, "three", "3\n");
 	put_text(temp->fd, "r/uncommitted", "x");
 	put_text(temp->fd, "r/two", "changed");
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, path, &pinned);
 	autofree char *commit = git_says(path, "rev-parse", "HEAD", NULL);
 
@@ -123,7 +123,7 @@ static void hard_links(void **state)
 	commit_file(path, "two", "2\n");
 	git(path, "pack-refs", "--all", NULL);
 	put_text(temp->fd, "r/.git/hooks/pre-commit", "#!/bin/sh\nexit 0\n");
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, path, &pinned);
 	autoview struct view view = layers_of(&root, &pinned);
 	autofree char *commit = git_says(path, "rev-parse", "HEAD", NULL);
@@ -179,7 +179,7 @@ static void made_once(void **state)
 	autoroot struct root root = ROOT_INIT;
 	autopin struct pin first = {0}, second = {0}, third = {0};
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, path, &first);
 	assert_int_equal(progressed, 1);
 	assert_int_equal(count_entries(root.layers), 2);
@@ -212,7 +212,7 @@ static void heads(void **state)
 	autoroot struct root root = ROOT_INIT;
 	autopin struct pin detached = {0}, outside = {0};
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	git(path, "checkout", "-q", "--detach", NULL);
 	pin(&root, path, &detached);
 	assert_null(detached.branch);
@@ -240,7 +240,7 @@ static void without_a_commit(void **state)
 	autopin struct pin pinned = {0};
 
 	git(temp->path, "init", "-q", "-b", "trunk", "r", NULL);
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, path, &pinned);
 	assert_null(pinned.base);
 	assert_string_equal(pinned.branch, "trunk");
@@ -267,7 +267,7 @@ static void sha256_and_worktrees(void **state)
 	git(path, "worktree", "add", "-q", "-b", "other", worktree, NULL);
 	commit_file(worktree, "g", "y\n");
 	git(worktree, "update-ref", "refs/worktree/own", "HEAD", NULL);
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, worktree, &pinned);
 	assert_string_equal(pinned.branch, "other");
 	autoview struct view view = layers_of(&root, &pinned);
@@ -304,7 +304,7 @@ static void alternates(void **state)
 	/* A relative one, and a comment */
 	put_text(temp->fd, "r/.git/objects/info/alternates",
 		 "# comment\n\n../../../second/.git/objects\n");
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, path, &pinned);
 	autoview struct view view = layers_of(&root, &pinned);
 	autofree char *file = xasprintf("%s/objects/info/alternates", view.git_dir);
@@ -325,7 +325,7 @@ static void endless_alternates(void **state)
 	autopin struct pin pinned = {0};
 
 	put_text(temp->fd, "r/.git/objects/info/alternates", "../objects\n");
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	assert_success(repository_find(path, &found, &err), &err);
 	assert_failure(pin_repository(&root, &found, NULL, &pinned, &err), &err, ERR_GIT,
 		       "too deep");
@@ -345,7 +345,7 @@ static void no_credentials(void **state)
 	put_text(temp->fd, "r/.git/FETCH_HEAD", "0 branch 'x' of https://u:SECRET@example.org/x\n");
 	put_text(temp->fd, "r/.git/credentials", "https://u:SECRET@example.org\n");
 	put_text(temp->fd, "r/.git/config.worktree", "[http]\n\textraHeader = SECRET\n");
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, path, &pinned);
 	autofree char *layers = temp_path(temp, "root/.layers");
 	autofree char *alias = xasprintf("alias.find=!grep -r SECRET '%s' || echo none", layers);
@@ -363,7 +363,7 @@ static void ref_changes_in_between(void **state)
 	autoroot struct root root = ROOT_INIT;
 	autopin struct pin pinned = {0}, again = {0};
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	meddle_in = path;
 	meddle_ref = "refs/heads/meanwhile";
 	pin(&root, path, &pinned);
@@ -403,7 +403,7 @@ static void branch_moves_in_between(void **state)
 
 	git(path, "tag", "tip", NULL);
 	git(path, "reset", "-q", "--hard", first, NULL);
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	progressed = 0;
 	meddle_in = path;
 	assert_success(repository_find(path, &found, &err), &err);
@@ -428,7 +428,7 @@ static void tree_layer_is_gone(void **state)
 	autoroot struct root root = ROOT_INIT;
 	autopin struct pin first = {0}, second = {0};
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, path, &first);
 	assert_int_equal(tree_remove_at(root.layers, first.tree.items[0], NULL), 0);
 	pin(&root, path, &second);
@@ -444,7 +444,7 @@ static void line_endings(void **state)
 	autoroot struct root root = ROOT_INIT;
 	autopin struct pin lf = {0}, crlf = {0};
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	pin(&root, path, &lf);
 	git(path, "config", "core.autocrlf", "true", NULL);
 	pin(&root, path, &crlf);
@@ -474,7 +474,7 @@ static void live(void **state)
 
 	git(path, "worktree", "add", "-q", "-b", "other", worktree, NULL);
 	git(path, "config", "http.extraHeader", "SECRET", NULL);
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	assert_success(repository_find(path, &plain, &err), &err);
 	assert_success(pin_live(&root, &plain, &first, &err), &err);
 	assert_int_equal(first.tree.len, 0);

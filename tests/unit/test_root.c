@@ -58,7 +58,7 @@ static void opening(void **state)
 	struct stat st;
 	mode_t mask = umask(0);
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	umask(mask);
 	assert_int_equal(fstatat(temp->fd, "root", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0700);
@@ -77,7 +77,7 @@ static void made_private(void **state)
 
 	make_dirs(temp->fd, "root");
 	assert_int_equal(fchmodat(temp->fd, "root", 0777, 0), 0);
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	assert_int_equal(fstatat(temp->fd, "root", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0700);
 }
@@ -206,7 +206,7 @@ static void making_and_discarding(void **state)
 	autofree char *name = NULL;
 	autofd int fd = -1;
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	assert_success(root_make_temp(&root, "test", &name, &fd, &err), &err);
 	assert_true(str_starts(name, "test-"));
 	put_text(fd, "f", "");
@@ -236,7 +236,7 @@ static void sweeping(void **state)
 	autofd int fd = -1, held = -1;
 	int lock = -1;
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	assert_success(root_make_temp(&root, "dead", &name, &fd, &err), &err);
 	assert_success(root_make_temp(&root, "held", &second, &held, &err), &err);
 	assert_success(lock_named(root.temp, "id.lock", &lock, &err), &err);
@@ -258,7 +258,7 @@ static void sweeping(void **state)
 	/* Opening sweeps too. */
 	autoroot struct root again = ROOT_INIT;
 
-	open_root(temp, &again);
+	open_test_root(temp, &again);
 	assert_int_equal(count_entries(root.temp), 0);
 }
 
@@ -269,7 +269,7 @@ static void sweeping_after_a_kill(void **state)
 	int ready[2], status;
 	char byte;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
 	pid_t pid = fork();
 
@@ -302,7 +302,7 @@ static void sweeping_while_making(void **state)
 	autoroot struct root root = ROOT_INIT;
 	pid_t pids[MAKERS];
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	for (int i = 0; i < MAKERS; i++) {
 		pids[i] = fork();
 		assert_true(pids[i] >= 0);
@@ -344,7 +344,7 @@ static void reopening(void **state)
 	autoerror struct error err = ERROR_INIT;
 	struct stat one, two;
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	assert_success(root_reopen(&root, &again, &err), &err);
 	assert_int_equal(fstat(root.layers, &one), 0);
 	assert_int_equal(fstat(again.layers, &two), 0);

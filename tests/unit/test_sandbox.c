@@ -61,7 +61,7 @@ static void creating_and_opening(void **state)
 	autoerror struct error err = ERROR_INIT;
 	struct sandbox_repo *repo;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	describe(&sandbox, "one");
 	sandbox.layout = LAYOUT_JIB;
 	sandbox.live = true;
@@ -112,7 +112,7 @@ static void name_is_taken(void **state)
 	autosandbox struct sandbox second = SANDBOX_INIT;
 	autoerror struct error err = ERROR_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	create(&root, "one");
 	describe(&second, "one");
 	assert_failure(sandbox_create(&root, &second, false, NULL, &err), &err, ERR_EXISTS,
@@ -140,7 +140,7 @@ static void race_for_a_name(void **state)
 	pid_t pids[PROCESSES];
 	int winners = 0;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	for (int i = 0; i < PROCESSES; i++) {
 		pids[i] = fork();
 		assert_true(pids[i] >= 0);
@@ -170,7 +170,7 @@ static void impossible_paths(void **state)
 {
 	autoroot struct root root = ROOT_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	for (int i = 0; i < 4; i++) {
 		autosandbox struct sandbox sandbox = SANDBOX_INIT;
 		autoerror struct error err = ERROR_INIT;
@@ -199,7 +199,7 @@ static void not_there(void **state)
 	autoroot struct root root = ROOT_INIT;
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	for (size_t i = 0; i < ARRAY_SIZE(invalid); i++) {
 		autoerror struct error err = ERROR_INIT;
 
@@ -313,7 +313,7 @@ static void hostile_records(void **state)
 					    "\"x\"", "{}", "\xff\xfe", "{}{}", "\n\n"};
 	autoroot struct root root = ROOT_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	make_dirs(root.fd, "one");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		autofree char *text = with(cases[i].part, cases[i].replacement);
@@ -343,7 +343,7 @@ static void huge_records(void **state)
 	autoerror struct error err = ERROR_INIT;
 	struct sandbox sandbox = SANDBOX_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	make_dirs(root.fd, "one");
 	/* Nested deeper than any stack, but within the size that is read at all. */
 	memset(text, '[', HUGE_SIZE);
@@ -358,7 +358,7 @@ static void without_a_record(void **state)
 	autoerror struct error err = ERROR_INIT;
 	struct sandbox sandbox = SANDBOX_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	make_dirs(root.fd, "one/upper");
 	assert_failure(sandbox_open(&root, "one", &sandbox, &err), &err, ERR_CORRUPT, "one");
 	error_clear(&err);
@@ -378,7 +378,7 @@ static void listing(void **state)
 	autostrv struct strv none = STRV_INIT, names = STRV_INIT;
 	autoerror struct error err = ERROR_INIT;
 
-	open_root(temp, &root);
+	open_test_root(temp, &root);
 	assert_success(sandbox_names(&root, &none, &err), &err);
 	assert_int_equal(none.len, 0);
 	create(&root, "b");
@@ -406,7 +406,7 @@ static void leases_and_states(void **state)
 	autoerror struct error err = ERROR_INIT;
 	autofd int lease = -1, second = -1;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	create(&root, "one");
 	assert_int_equal(state_of(&root, "one"), SANDBOX_CREATED);
 	/* Looking does not make it one that has run. */
@@ -433,7 +433,7 @@ static void created_with_its_lease(void **state)
 	autoerror struct error err = ERROR_INIT;
 	autofd int lease = -1;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	describe(&sandbox, "one");
 	assert_success(sandbox_create(&root, &sandbox, false, &lease, &err), &err);
 	assert_int_equal(state_of(&root, "one"), SANDBOX_RUNNING);
@@ -447,7 +447,7 @@ static void holder_is_killed(void **state)
 	int ready[2], status;
 	char byte;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	create(&root, "one");
 	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
 	pid_t pid = fork();
@@ -479,7 +479,7 @@ static void removing(void **state)
 	uint64_t before, after;
 	autofree char *bytes = xmalloc(1 << 20);
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	create(&root, "one");
 	create(&root, "two");
 	assert_success(sandbox_disk(&root, "one", &before, &err), &err);
@@ -502,7 +502,7 @@ static void mount_source(void **state)
 	autosandbox struct sandbox one = SANDBOX_INIT, again = SANDBOX_INIT, two = SANDBOX_INIT;
 	autoerror struct error err = ERROR_INIT;
 
-	open_root(*state, &root);
+	open_test_root(*state, &root);
 	create(&root, "one");
 	create(&root, "two");
 	assert_success(sandbox_open(&root, "one", &one, &err), &err);
