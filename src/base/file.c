@@ -214,7 +214,7 @@ int dir_make_path_at(int dirfd, const char *path, mode_t mode, int *ret_fd, stru
  * Removal. A directory nested deeper than this is first moved up to the top, so that neither the
  * stack nor the number of open files grows with the depth that a sandbox chose.
  */
-enum { REMOVE_DEPTH = 64 };
+enum { REMOVE_DEPTH = 64, REMOVE_TRIES = 100 };
 
 struct removal {
 	int top;
@@ -324,17 +324,19 @@ int tree_remove_at(int dirfd, const char *name, struct error *err)
 	if (top < 0)
 		return error_errno(err, "cannot remove %s", name);
 	/* Deep directories land in the top as it is read; empty it until nothing is left. */
-	for (;;) {
+	for (int again = 0;; again++) {
 		unsigned int before = removal.moved;
 
 		if (remove_content(&removal, top, 1) < 0)
 			return error_wrap(err, "cannot remove %s", name);
-		if (removal.moved == before)
-			break;
+		if (removal.moved != before)
+			continue;
+		if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			return 0;
+		/* Who still has it open may have made a file in it at the last moment. */
+		if (errno != ENOTEMPTY || again >= REMOVE_TRIES)
+			return error_errno(err, "cannot remove %s", name);
 	}
-	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return error_errno(err, "cannot remove %s", name);
-	return 0;
 }
 
 /*

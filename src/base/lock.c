@@ -69,16 +69,29 @@ int lock_directory_wait(int fd, struct error *err)
 	return lock_directory(fd, LOCK_EX, err);
 }
 
+int lock_directory_shared(int fd, struct error *err)
+{
+	return lock_directory(fd, LOCK_SH, err);
+}
+
+bool lock_still_named(int dirfd, const char *name, int fd)
+{
+	struct stat open_one, named;
+
+	return fstat(fd, &open_one) == 0 && open_one.st_nlink > 0 &&
+	       fstatat(dirfd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       open_one.st_ino == named.st_ino && open_one.st_dev == named.st_dev;
+}
+
 int lock_named(int dirfd, const char *name, int *ret_fd, struct error *err)
 {
 	for (;;) {
-		struct stat st;
 		autofd int fd = open_beneath(dirfd, name, O_RDWR | O_CREAT, 0600);
 
-		if (fd < 0 || set_lock(fd, F_OFD_SETLKW) < 0 || fstat(fd, &st) < 0)
+		if (fd < 0 || set_lock(fd, F_OFD_SETLKW) < 0)
 			return error_errno(err, "cannot lock %s", name);
-		/* Removed by the one who held it: a newcomer may have made it anew. */
-		if (st.st_nlink == 0)
+		/* Removed by the one who held it. */
+		if (!lock_still_named(dirfd, name, fd))
 			continue;
 		*ret_fd = steal_fd(&fd);
 		return 0;

@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /* Locks a regular file opened for writing. 0, 1 when somebody else holds it, or -1. */
@@ -26,6 +28,14 @@ int lock_wait(int fd, struct error *err);
 int lock_directory_try(int fd, struct error *err);
 /* lock_directory_try(), but waits until nobody else holds it. */
 int lock_directory_wait(int fd, struct error *err);
+/* Waits, and shares it with others who do the same; lock_directory_try() fails meanwhile. */
+int lock_directory_shared(int fd, struct error *err);
+
+/*
+ * Whether `name` in `dirfd` is still what is open. Asked after the lock was taken: between open
+ * and lock the one who held it may have removed it, and a newcomer may have made it anew.
+ */
+bool lock_still_named(int dirfd, const char *name, int fd);
 
 /*
  * A lock with a name, as a file in `dirfd` that exists while it is held or waited for. Waits

@@ -11,6 +11,7 @@ void spawn_encode(const struct spawn *spawn, struct packet *packet)
 	packet_put_u32(packet, spawn->terminal);
 	packet_put_u32(packet, spawn->rows);
 	packet_put_u32(packet, spawn->columns);
+	packet_put_u32(packet, spawn->linger);
 	packet_put_string(packet, spawn->directory);
 	packet_put_string(packet, spawn->fallback);
 	packet_put_strings(packet, spawn->argv.items);
@@ -25,6 +26,7 @@ int spawn_decode(struct packet *packet, struct spawn *ret, struct error *err)
 	if (packet_get_u32(packet, &spawn.terminal, err) < 0 ||
 	    packet_get_u32(packet, &spawn.rows, err) < 0 ||
 	    packet_get_u32(packet, &spawn.columns, err) < 0 ||
+	    packet_get_u32(packet, &spawn.linger, err) < 0 ||
 	    packet_get_string(packet, &directory, err) < 0 ||
 	    packet_get_string(packet, &fallback, err) < 0 ||
 	    packet_get_strings(packet, &spawn.argv, err) < 0 ||

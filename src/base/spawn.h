@@ -17,6 +17,7 @@ struct spawn {
 	uint32_t terminal; /* bit 0 stdin, 1 stdout, 2 stderr */
 	uint32_t rows;
 	uint32_t columns;
+	uint32_t linger; /* of the first command: 1: init does not end before all commands have */
 	char *directory; /* where to start */
 	char *fallback;	 /* where to start when that does not exist inside */
 	struct strv argv;

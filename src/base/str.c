@@ -75,6 +75,14 @@ void str_clear(struct str *str)
 		str->s[0] = '\0';
 }
 
+void str_drop(struct str *str, size_t len)
+{
+	if (!len)
+		return;
+	memmove(str->s, str->s + len, str->len - len + 1);
+	str->len -= len;
+}
+
 void str_release(struct str *str)
 {
 	free(str->s);
@@ -187,4 +195,11 @@ bool str_ends(const char *text, const char *suffix)
 	size_t len = strlen(text), tail = strlen(suffix);
 
 	return len >= tail && strcmp(text + len - tail, suffix) == 0;
+}
+
+bool path_within(const char *inner, const char *outer)
+{
+	size_t len = strcmp(outer, "/") ? strlen(outer) : 0;
+
+	return strncmp(inner, outer, len) == 0 && (inner[len] == '/' || !inner[len]);
 }

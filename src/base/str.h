@@ -31,6 +31,8 @@ void str_addf(struct str *str, const char *fmt, ...) __attribute__((format(print
 /* The bytes so far as a string of the caller; never NULL. The str is empty afterwards. */
 char *str_take(struct str *str);
 void str_clear(struct str *str);
+/* Removes the first bytes. */
+void str_drop(struct str *str, size_t len);
 void str_release(struct str *str);
 #define autostr __attribute__((cleanup(str_release)))
 
@@ -60,3 +62,6 @@ void strv_release(struct strv *v);
 
 bool str_starts(const char *text, const char *prefix);
 bool str_ends(const char *text, const char *suffix);
+
+/* Whether the absolute path `inner` is `outer` or below it, by their names alone. */
+bool path_within(const char *inner, const char *outer);

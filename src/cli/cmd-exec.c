@@ -41,10 +41,11 @@ static int exec_command(const struct invocation *invocation, struct error *err)
 			 &running.plan, err) < 0 ||
 	    prepare_spawn(invocation, &running.sandbox, &running.plan, &running.spawn, err) < 0)
 		return -1;
-	int held = sandbox_lease(&running.sandbox, &running.lease, err);
+	int held = sandbox_lease(&running.root, &running.sandbox, &running.lease, err);
 
 	if (held < 0)
 		return -1;
+	running.linger = true;
 	if (held == 0)
 		return refuse_mounted(&running.sandbox, err) < 0
 			       ? -1
@@ -70,7 +71,7 @@ const struct command cmd_exec = {
 static int open_named(const struct invocation *invocation, struct root *root,
 		      struct sandbox *sandbox, struct error *err)
 {
-	if (root_open(NULL, root, err) < 0)
+	if (root_open_existing(root, err) < 0)
 		return -1;
 	return sandbox_open(root, invocation->args[0], sandbox, err);
 }
@@ -124,7 +125,7 @@ static int stop(const struct invocation *invocation, struct error *err)
 	}
 	autoroot struct root root = ROOT_INIT;
 
-	if (root_open(NULL, &root, err) < 0)
+	if (root_open_existing(&root, err) < 0)
 		return -1;
 	for (size_t i = 0; i < invocation->arg_count; i++) {
 		autosandbox struct sandbox sandbox = SANDBOX_INIT;

@@ -46,7 +46,7 @@ static int list(const struct invocation *invocation, struct error *err)
 	bool json = option_given(invocation, "json");
 	json_t *array = json_array();
 
-	if (root_open(NULL, &root, err) < 0 || sandbox_names(&root, &names, err) < 0) {
+	if (root_open_existing(&root, err) < 0 || sandbox_names(&root, &names, err) < 0) {
 		json_decref(array);
 		return -1;
 	}
@@ -113,7 +113,7 @@ static int show(const struct invocation *invocation, struct error *err)
 	autostr struct str text = STR_INIT;
 	const char *name = invocation->args[0];
 
-	if (root_open(NULL, &root, err) < 0)
+	if (root_open_existing(&root, err) < 0)
 		return -1;
 	if (option_given(invocation, "json"))
 		return report_json_one(&root, name, err);

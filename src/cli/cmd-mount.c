@@ -1,8 +1,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,7 +44,8 @@ static int become_owner(struct error *err)
 		return -1;
 	if (stat(path, &st) < 0)
 		return error_errno(err, "cannot open %s", path);
-	if (setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0)
+	/* Root's own groups would open what the owner may not. */
+	if (setgroups(0, NULL) < 0 || setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0)
 		return error_errno(err, "cannot act as the owner of %s", path);
 	return 0;
 }
@@ -77,15 +81,33 @@ static int repo_target(const struct sandbox *sandbox, const char *name, int targ
 	return *ret < 0 ? error_errno(err, "cannot open the mount point") : 0;
 }
 
+/*
+ * Where a live sandbox's directories are is written in the store: its owner could name one of
+ * root's, and find it mounted.
+ */
+static int refuse_foreign_live(const struct sandbox *sandbox, struct error *err)
+{
+	bool live = sandbox->live;
+
+	for (size_t i = 0; i < sandbox->repo_count; i++)
+		live = live || sandbox->repos[i].live_git_dir;
+	if (!live || geteuid() == 0)
+		return 0;
+	return error_set(err, ERR_PERMISSION,
+			 "the sandbox is live, and its store belongs to another user");
+}
+
 /* Nothing runs: the layers and the upper are mounted here, while the lease is held. */
 static int mount_resting(const struct root *root, const struct sandbox *sandbox, int target,
 			 struct error *err)
 {
+	autoholds struct layer_holds layers = {0};
 	autoview struct view view = VIEW_INIT;
 	size_t repo = 0;
 
-	if (refuse_mounted(sandbox, err) < 0 || view_open(root, sandbox, false, &view, err) < 0 ||
-	    become_root(err) < 0)
+	if (refuse_foreign_live(sandbox, err) < 0 || refuse_mounted(sandbox, err) < 0 ||
+	    sandbox_hold_layers(root, sandbox, &layers, err) < 0 ||
+	    view_open(root, sandbox, false, &view, err) < 0 || become_root(err) < 0)
 		return -1;
 	for (size_t i = 0; i < view.count; i++) {
 		autofd int place = -1;
@@ -101,16 +123,42 @@ static int mount_resting(const struct root *root, const struct sandbox *sandbox,
 	return 0;
 }
 
+struct wanted {
+	pid_t init; /* what the monitor says, which is a program of the owner's */
+	uid_t owner;
+	const char *source; /* of the mounts of this sandbox */
+};
+
+/* A sandbox's mounts belong to a user namespace that the store's owner has made for it. */
+static int check_namespace(int ns, uid_t owner, struct error *err)
+{
+	struct stat theirs, ours;
+	uid_t uid;
+	autofd int user = ioctl(ns, NS_GET_USERNS);
+
+	if (user < 0 || fstat(user, &theirs) < 0 || stat("/proc/self/ns/user", &ours) < 0 ||
+	    ioctl(user, NS_GET_OWNER_UID, &uid) < 0)
+		return error_errno(err, "cannot tell whose the sandbox's mounts are");
+	if (uid != owner || (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino))
+		return error_set(err, ERR_PERMISSION,
+				 "the monitor names a process that is not the sandbox's");
+	return 0;
+}
+
 /* In a child, because a process that has joined a mount namespace does not come back. */
-static void send_clone(pid_t init, const char *path, int answer)
+static void send_clone(const struct wanted *wanted, const char *path, int answer)
 {
 	autoerror struct error err = ERROR_INIT;
 	autopacket struct packet packet = PACKET_INIT;
-	autofree char *namespace_path = xasprintf("/proc/%d/ns/mnt", (int)init);
+	autofree char *namespace_path = xasprintf("/proc/%d/ns/mnt", (int)wanted->init);
 	autofd int ns = open(namespace_path, O_RDONLY | O_CLOEXEC);
+	/* In the sandbox's own /proc this process does not exist. */
+	autofd int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int clone = -1;
 
-	if (ns < 0 || setns(ns, CLONE_NEWNS) < 0) {
+	if (ns >= 0 && check_namespace(ns, wanted->owner, &err) < 0) {
+		/* That is told. */
+	} else if (ns < 0 || proc < 0 || setns(ns, CLONE_NEWNS) < 0) {
 		error_errno(&err, "cannot enter the sandbox's mounts");
 	} else {
 		autofd int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -119,7 +167,7 @@ static void send_clone(pid_t init, const char *path, int answer)
 
 		if (tree < 0)
 			error_errno(&err, "cannot open %s in the sandbox", path);
-		else
+		else if (mount_check_overlay(proc, tree, wanted->source, &err) == 0)
 			mount_clone(tree, &clone, &err);
 	}
 	if (clone >= 0)
@@ -130,7 +178,7 @@ static void send_clone(pid_t init, const char *path, int answer)
 	_exit(0);
 }
 
-static int fetch_clone(pid_t init, const char *path, int *ret, struct error *err)
+static int fetch_clone(const struct wanted *wanted, const char *path, int *ret, struct error *err)
 {
 	autopacket struct packet packet = PACKET_INIT;
 	const char *why;
@@ -144,7 +192,7 @@ static int fetch_clone(pid_t init, const char *path, int *ret, struct error *err
 	if (pid < 0)
 		return error_errno(err, "cannot start a process");
 	if (pid == 0)
-		send_clone(init, path, theirs);
+		send_clone(wanted, path, theirs);
 	fd_close(&theirs);
 	int result = packet_receive(mine, false, &packet, err);
 
@@ -162,14 +210,15 @@ static int fetch_clone(pid_t init, const char *path, int *ret, struct error *err
 static int mount_running(const struct sandbox *sandbox, int target, struct error *err)
 {
 	autofd int keep = -1;
-	pid_t init;
+	autofree char *source = sandbox_mount_source(sandbox);
+	struct wanted wanted = {.owner = geteuid(), .source = source};
 
-	if (session_where(sandbox, &init, &keep, err) < 0 || become_root(err) < 0)
+	if (session_where(sandbox, &wanted.init, &keep, err) < 0 || become_root(err) < 0)
 		return -1;
 	for (size_t i = 0; i < sandbox->repo_count; i++) {
 		autofd int clone = -1, place = -1;
 
-		if (fetch_clone(init, sandbox->repos[i].path, &clone, err) < 0 ||
+		if (fetch_clone(&wanted, sandbox->repos[i].path, &clone, err) < 0 ||
 		    repo_target(sandbox, sandbox->repos[i].name, target, &place, err) < 0 ||
 		    mount_place(clone, place, err) < 0)
 			return -1;
@@ -185,10 +234,10 @@ static int mount_command(const struct invocation *invocation, struct error *err)
 
 	if (need_root("mounting on", err) < 0 ||
 	    open_target(invocation->args[1], &target, err) < 0 || become_owner(err) < 0 ||
-	    root_open(NULL, &root, err) < 0 ||
+	    root_open_existing(&root, err) < 0 ||
 	    sandbox_open(&root, invocation->args[0], &sandbox, err) < 0)
 		return -1;
-	int held = sandbox_lease(&sandbox, &lease, err);
+	int held = sandbox_lease(&root, &sandbox, &lease, err);
 
 	if (held < 0 || (held == 0 ? mount_resting(&root, &sandbox, target, err)
 				   : mount_running(&sandbox, target, err)) < 0)

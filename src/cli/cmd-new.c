@@ -17,7 +17,7 @@ static void take_back(const struct root *root, const struct sandbox *sandbox)
 	autoerror struct error ignored = ERROR_INIT;
 	autofd int lease = -1;
 
-	if (sandbox_lease(sandbox, &lease, &ignored) == 0)
+	if (sandbox_lease(root, sandbox, &lease, &ignored) == 0)
 		sandbox_remove(root, sandbox->name, &ignored);
 }
 

@@ -48,9 +48,10 @@ static int remove_broken(const struct root *root, const char *name, bool force, 
 	return sandbox_remove(root, name, err);
 }
 
-static int take_lease(const struct sandbox *sandbox, bool force, int *ret, struct error *err)
+static int take_lease(const struct root *root, const struct sandbox *sandbox, bool force, int *ret,
+		      struct error *err)
 {
-	int result = sandbox_lease(sandbox, ret, err);
+	int result = sandbox_lease(root, sandbox, ret, err);
 
 	if (result == 1 && force) {
 		struct error gone = ERROR_INIT;
@@ -58,7 +59,7 @@ static int take_lease(const struct sandbox *sandbox, bool force, int *ret, struc
 		/* It may end by itself meanwhile; the lease says when. */
 		session_stop(sandbox, GRACE_MS, &gone);
 		error_clear(&gone);
-		return sandbox_lease_wait(sandbox, ret, err);
+		return sandbox_lease_wait(root, sandbox, ret, err);
 	}
 	if (result == 1) {
 		error_set(err, ERR_RUNNING, "the sandbox %s is running", sandbox->name);
@@ -77,7 +78,9 @@ static int remove_one(const struct root *root, const char *name, bool force, str
 		return err->code == ERR_NOT_FOUND || err->code == ERR_NAME
 			       ? -1
 			       : remove_broken(root, name, force, err);
-	if (take_lease(&sandbox, force, &lease, err) < 0 || refuse_mounted(&sandbox, err) < 0)
+	/* Before anything is stopped; and again, because it may be mounted meanwhile. */
+	if (refuse_mounted(&sandbox, err) < 0 ||
+	    take_lease(root, &sandbox, force, &lease, err) < 0 || refuse_mounted(&sandbox, err) < 0)
 		return -1;
 	if (!force && refuse_changes(&sandbox, err) < 0)
 		return -1;
@@ -90,10 +93,11 @@ static int discard(const struct invocation *invocation, struct error *err)
 	bool force = option_given(invocation, "force");
 	bool json = option_given(invocation, "json");
 	json_t *removed = json_array();
-	int result = root_open(NULL, &root, err);
+	int result = root_open_existing(&root, err);
+	bool opened = result == 0;
 
 	/* Each is tried; the first failure is the one that is told, after all. */
-	for (size_t i = 0; root.fd >= 0 && i < invocation->arg_count; i++) {
+	for (size_t i = 0; opened && i < invocation->arg_count; i++) {
 		struct error failure = ERROR_INIT;
 
 		if (remove_one(&root, invocation->args[i], force, &failure) == 0) {

@@ -75,7 +75,8 @@ static int prepare_new(const struct invocation *invocation, struct process *conf
 }
 
 /* Everything up to the point where the command can be started. 1 when it has to join. */
-static int prepare(const struct invocation *invocation, struct running *running, struct error *err)
+static int prepare(const struct invocation *invocation, struct running *running, bool *ret_again,
+		   struct error *err)
 {
 	autosources struct sources sources = {0};
 	const char *name = invocation->arg_count ? invocation->args[0] : NULL;
@@ -104,8 +105,11 @@ static int prepare(const struct invocation *invocation, struct running *running,
 	} else {
 		if (config_finish(&config_process, &running->config, err) < 0)
 			return -1;
-		joins = sandbox_lease(&running->sandbox, &running->lease, err);
-		if (joins < 0 || refuse_mounted(&running->sandbox, err) < 0)
+		joins = sandbox_lease(&running->root, &running->sandbox, &running->lease, err);
+		if (joins < 0)
+			*ret_again = err->code == ERR_NOT_FOUND;
+		/* A live view that `jib mount` shows is of what is joined. */
+		if (joins < 0 || (joins == 0 && refuse_mounted(&running->sandbox, err) < 0))
 			return -1;
 	}
 	if (prepare_plan(invocation, &running->config, &running->sandbox, running->root.path,
@@ -118,7 +122,7 @@ static int prepare(const struct invocation *invocation, struct running *running,
 static int attempt(const struct invocation *invocation, bool *ret_again, struct error *err)
 {
 	autorunning struct running running = RUNNING_INIT;
-	int result = prepare(invocation, &running, err);
+	int result = prepare(invocation, &running, ret_again, err);
 
 	if (result == 1) {
 		result = join(invocation, &running, err);
@@ -128,8 +132,15 @@ static int attempt(const struct invocation *invocation, bool *ret_again, struct 
 	running.discard = option_given(invocation, "rm");
 	if (result < 0 ||
 	    prepare_spawn(invocation, &running.sandbox, &running.plan, &running.spawn, err) < 0) {
-		*ret_again = err->code == ERR_EXISTS && invocation->arg_count;
+		*ret_again = *ret_again || (err->code == ERR_EXISTS && invocation->arg_count);
 		running_undo(&running);
+		endings_unblock();
+		return -1;
+	}
+	/* From here on the monitor hands them to the command. */
+	if (running.created && endings_pending()) {
+		running_undo(&running);
+		endings_unblock();
 		return -1;
 	}
 	return option_given(invocation, "detach") ? running_detach(&running, err)

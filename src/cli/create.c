@@ -1,5 +1,6 @@
 #include "cli/create.h"
 
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include "cli/output.h"
 #include "kernel/mounts.h"
 #include "kernel/probe.h"
+#include "run/rootfs.h"
 #include "snapshot/pin.h"
 #include "store/layer.h"
 #include "store/name.h"
@@ -129,17 +131,19 @@ static char *unique_name(const struct sandbox *sandbox, const char *name)
  */
 static int check_place(const char *path, struct error *err)
 {
-	static const char *const taken[] = {"/usr", "/opt",  "/etc", "/dev",   "/proc",
-					    "/bin", "/sbin", "/lib", "/lib64", "/run/jib"};
+	static const char *const own[] = {"/etc", "/dev", "/proc", "/run/jib"};
+	const char *taken = NULL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
-		size_t len = strlen(taken[i]);
-
-		if (strncmp(path, taken[i], len) == 0 && (path[len] == '/' || !path[len])) {
-			error_set(err, ERR_UNSUPPORTED,
-				  "a repository in %s cannot be seen at its own path", taken[i]);
-			return error_hint(err, "use --layout jib");
-		}
+	for (size_t i = 0; i < ROOTFS_SYSTEM; i++)
+		if (path_within(path, rootfs_system[i]))
+			taken = rootfs_system[i];
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (path_within(path, own[i]))
+			taken = own[i];
+	if (taken) {
+		error_set(err, ERR_UNSUPPORTED, "a repository in %s cannot be seen at its own path",
+			  taken);
+		return error_hint(err, "use --layout jib");
 	}
 	if (strcmp(path, "/") == 0)
 		return error_set(err, ERR_UNSUPPORTED, "the root directory as a repository");
@@ -220,6 +224,48 @@ static void say_base(const struct sandbox *sandbox)
 	}
 }
 
+static void endings(sigset_t *set)
+{
+	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+	sigemptyset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(ending); i++) {
+		struct sigaction action;
+
+		/* A blocked one would be kept, although it is ignored (nohup). */
+		if (sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+			sigaddset(set, ending[i]);
+	}
+}
+
+void endings_block(void)
+{
+	sigset_t set;
+
+	endings(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+bool endings_pending(void)
+{
+	static const int ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	sigset_t pending;
+	bool any = false;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
+		any = any || sigismember(&pending, ending[i]) == 1;
+	return any;
+}
+
+void endings_unblock(void)
+{
+	sigset_t set;
+
+	endings(&set);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int create_sandbox(const struct root *root, const struct invocation *invocation,
 		   const struct config *config, const struct sources *sources, const char *name,
 		   bool durable, struct sandbox *ret, int *ret_lease, struct error *err)
@@ -236,9 +282,14 @@ int create_sandbox(const struct root *root, const struct invocation *invocation,
 	for (size_t i = 0; i < sources->count; i++)
 		if (add_repository(root, &sources->repositories[i], &sandbox, err) < 0)
 			return -1;
+	if (ret_lease)
+		endings_block();
 	if (create_named(root, &sandbox, sources->repositories[0].name, name, durable, ret_lease,
-			 err) < 0)
+			 err) < 0) {
+		if (ret_lease)
+			endings_unblock();
 		return -1;
+	}
 	say_base(&sandbox);
 	*ret = sandbox;
 	sandbox = (struct sandbox)SANDBOX_INIT;

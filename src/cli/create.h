@@ -35,11 +35,18 @@ int open_root(struct root *ret, struct error *err);
 
 /*
  * Pins the repositories and creates the sandbox. `name` NULL: one is invented. *ret_lease may be
- * NULL, see sandbox_create().
+ * NULL, see sandbox_create(). Otherwise it is made to be run, and endings_block() is in effect from
+ * the moment it exists: nobody knows its name yet, so it must not be left behind.
  */
 int create_sandbox(const struct root *root, const struct invocation *invocation,
 		   const struct config *config, const struct sources *sources, const char *name,
 		   bool durable, struct sandbox *ret, int *ret_lease, struct error *err);
+
+/* The signals that end a program (INT, TERM, HUP, QUIT) wait, but for those that are ignored. */
+void endings_block(void);
+bool endings_pending(void);
+/* Those that wait now end this process. */
+void endings_unblock(void);
 
 /* Promises that the sandbox survives a power cut from now on: syncs it and its layers. */
 int settle_sandbox(const struct root *root, const struct sandbox *sandbox, struct error *err);

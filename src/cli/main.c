@@ -102,10 +102,24 @@ static bool open_streams(void)
 	return true;
 }
 
+/*
+ * A parent may have left SIGCHLD ignored, and then children vanish without a status; or signals
+ * blocked, and then nothing ends this process.
+ */
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGCHLD, SIG_DFL);
+}
+
 int main(int argc, char **argv)
 {
 	enum { FAILED = 125 };
 
+	reset_signals();
 	if (!open_streams())
 		return FAILED;
 	if (argc < 2) {

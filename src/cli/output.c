@@ -42,23 +42,29 @@ void say(const char *fmt, ...)
 	print_line("jib: ", text);
 }
 
+static json_t *json_escaped(const char *text)
+{
+	autostr struct str escaped = STR_INIT;
+	json_t *value = json_string(text);
+
+	if (value)
+		return value;
+	/* Not UTF-8: shown as a terminal would show it. */
+	str_add_escaped(&escaped, text, strlen(text));
+	return json_string(escaped.s);
+}
+
 void output_error(const struct error *err, bool json)
 {
 	const char *message = err->message ? err->message : "failed";
 
 	if (json) {
 		struct error ignored = ERROR_INIT;
-		autostr struct str escaped = STR_INIT;
-		json_t *text = json_string(message);
+		json_t *hint = err->hint ? json_escaped(err->hint) : NULL;
 
-		/* Not UTF-8: shown as a terminal would show it. */
-		if (!text) {
-			str_add_escaped(&escaped, message, strlen(message));
-			text = json_string(escaped.s);
-		}
-		output_json(json_pack("{s:{s:s,s:o,s:s?}}", "error", "code",
-				      error_code_name(err->code), "message", text, "hint",
-				      err->hint),
+		output_json(json_pack("{s:{s:s,s:o,s:o?}}", "error", "code",
+				      error_code_name(err->code), "message", json_escaped(message),
+				      "hint", hint),
 			    &ignored);
 		error_clear(&ignored);
 		return;

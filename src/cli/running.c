@@ -78,6 +78,24 @@ static int finish(const struct running *running, bool clean, bool detached, stru
 	return 0;
 }
 
+/*
+ * A sandbox that was made for a command that never ran has no reason to be. It may have run when
+ * the monitor failed later: then what it did, or what cannot be known, is kept.
+ */
+static void undo_unused(const struct running *running)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	struct view_changes changes;
+
+	if (!running->created && !running->discard)
+		return;
+	if (!running->discard &&
+	    (view_changes(&running->sandbox, &changes, &ignored) < 0 || view_changed(&changes)))
+		say("kept %s", running->sandbox.name);
+	else
+		sandbox_remove(&running->root, running->sandbox.name, &ignored);
+}
+
 static int run_monitor(struct running *running, bool detached,
 		       void (*ready)(void *, const struct error *), void *data, struct error *err)
 {
@@ -86,16 +104,22 @@ static int run_monitor(struct running *running, bool detached,
 		.sandbox = &running->sandbox,
 		.plan = &running->plan,
 		.spawn = &running->spawn,
+		.lease = running->lease,
+		.linger = running->linger,
 		/* What was there before is not forgotten before the end has come. */
 		.forgetful = running->discard && running->created,
 		.detached = detached,
 		.ready = ready,
 		.data = data,
 	};
-	struct error ignored = ERROR_INIT;
+	autoholds struct layer_holds layers = {0};
 	const char *ended = NULL;
 	int status = 0;
 
+	if (sandbox_hold_layers(&running->root, &running->sandbox, &layers, err) < 0) {
+		running_undo(running);
+		return -1;
+	}
 	if (!running->created)
 		view_tidy(&running->sandbox);
 	int result = monitor_run(&request, &status, &ended, err);
@@ -103,14 +127,14 @@ static int run_monitor(struct running *running, bool detached,
 	if (ended)
 		say("the command was killed: %s", ended);
 	if (result < 0) {
-		/* It never ran: a sandbox that was made for it has no reason to be. */
-		if (running->created || running->discard)
-			sandbox_remove(&running->root, running->sandbox.name, &ignored);
-		error_clear(&ignored);
+		undo_unused(running);
 		return status ? status : -1;
 	}
-	if (finish(running, status <= 128, detached, err) < 0)
-		return -1;
+	/* What becomes of the sandbox does not change what the command has answered. */
+	if (finish(running, status <= 128, detached, err) < 0) {
+		output_error(err, false);
+		error_clear(err);
+	}
 	return status;
 }
 

@@ -19,6 +19,7 @@ struct running {
 	int lease;
 	bool created; /* by this command: without any change it leaves nothing behind */
 	bool discard; /* --rm */
+	bool linger;  /* until the commands that join are done too */
 };
 
 #define RUNNING_INIT                                                                           \

@@ -26,6 +26,7 @@ struct init {
 	int signals;
 	struct command *commands;
 	size_t count;
+	bool linger;
 };
 
 enum { FIRST_COMMAND = 1 };
@@ -185,6 +186,8 @@ static void handle_spawn(struct init *init, struct packet *packet)
 		reply_failed(init, packet->id, failure.number, step_names[failure.step]);
 		return;
 	}
+	if (packet->id == FIRST_COMMAND)
+		init->linger = spawn.linger != 0;
 	init->commands = xreallocarray(init->commands, init->count + 1, sizeof *init->commands);
 	init->commands[init->count++] = (struct command){packet->id, pid};
 	if (master >= 0)
@@ -228,7 +231,7 @@ static bool handle_message(struct init *init)
 	return true;
 }
 
-/* Returns whether the first command is still running. */
+/* Returns whether there is a reason to go on: the first command, or any while init lingers. */
 static bool reap(struct init *init)
 {
 	bool going_on = true;
@@ -245,7 +248,7 @@ static bool reap(struct init *init)
 			packet_put_u32(&packet, (uint32_t)status);
 			reply(init, MESSAGE_EXITED, id, &packet);
 			init->commands[i] = init->commands[--init->count];
-			going_on = going_on && id != FIRST_COMMAND;
+			going_on = init->linger ? init->count > 0 : going_on && id != FIRST_COMMAND;
 			break;
 		}
 	}

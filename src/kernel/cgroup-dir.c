@@ -56,16 +56,6 @@ static char *make_name(const char *name)
 	return made;
 }
 
-/* Whether `name` in `parent` is still the directory that is open. */
-static bool still_there(int parent, const char *name, int fd)
-{
-	struct stat open_one, named;
-
-	return fstat(fd, &open_one) == 0 &&
-	       fstatat(parent, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       open_one.st_ino == named.st_ino && open_one.st_dev == named.st_dev;
-}
-
 int cgroup_dir_make(int parent, const char *path, const char *name, struct cgroup_dir *ret,
 		    struct error *err)
 {
@@ -93,7 +83,7 @@ int cgroup_dir_make(int parent, const char *path, const char *name, struct cgrou
 			unlinkat(parent, made, AT_REMOVEDIR);
 			return error_wrap(err, "%s/%s", path, made);
 		}
-		if (busy || !still_there(parent, made, fd))
+		if (busy || !lock_still_named(parent, made, fd))
 			continue;
 		ret->fd = steal_fd(&fd);
 		ret->path = xasprintf("%s/%s", path, made);
@@ -141,7 +131,8 @@ void cgroup_sweep(int parent)
 			continue;
 		autofd int held = open_beneath(parent, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
 
-		if (held >= 0 && lock_directory_try(held, NULL) == 0)
+		if (held >= 0 && lock_directory_try(held, NULL) == 0 &&
+		    lock_still_named(parent, entry->d_name, held))
 			remove_below(parent, entry->d_name, 0);
 	}
 }

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/str.h"
 #include "kernel/cgroup-internal.h"
+#include "kernel/mounts.h"
 
 static const char *const controller_names[CGROUP_CONTROLLERS] = {"memory", "pids", "cpu"};
 
@@ -88,23 +89,6 @@ static char *parse_self(const char *self, unsigned int controller)
 	return found;
 }
 
-/* Blanks, tabs, newlines and backslashes stand in mountinfo as \ooo. */
-static void unescape(char *s)
-{
-	char *to = s;
-
-	for (; *s; s++, to++) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
-		    s[3] >= '0' && s[3] <= '7') {
-			*to = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-			s += 3;
-		} else {
-			*to = *s;
-		}
-	}
-	*to = '\0';
-}
-
 struct mount_line {
 	char *root;
 	char *point;
@@ -129,8 +113,8 @@ static bool mount_line_parse(char *line, struct mount_line *ret)
 	ret->options = strsep(&line, " ");
 	if (!ret->options)
 		return false;
-	unescape(ret->root);
-	unescape(ret->point);
+	mountinfo_unescape(ret->root);
+	mountinfo_unescape(ret->point);
 	return true;
 }
 

@@ -4,13 +4,16 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/str.h"
+#include "kernel/proc.h"
 
 /* Of <sys/mount.h>, which cannot be included beside <linux/mount.h> in glibc 2.36. */
 int mount(const char *source, const char *target, const char *type, unsigned long flags,
@@ -86,6 +89,14 @@ int mount_tmpfs(int target, const char *options, struct error *err)
 	return 0;
 }
 
+int mount_empty(int target, struct error *err)
+{
+	if (mount("tmpfs", fd_path(target).s, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
+		  "mode=0755") < 0)
+		return error_errno(err, "cannot mount an empty directory");
+	return 0;
+}
+
 int mount_proc(int target, struct error *err)
 {
 	if (mount("proc", fd_path(target).s, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
@@ -136,22 +147,20 @@ int mount_pivot(int root, struct error *err)
 	return 0;
 }
 
-/* mountinfo writes space, tab, newline and backslash as \\ooo (proc(5)). */
-static char *unescape(const char *text, size_t len)
+void mountinfo_unescape(char *s)
 {
-	struct str plain = STR_INIT;
+	char *to = s;
 
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] == '\\' && i + 3 < len && text[i + 1] >= '0' && text[i + 1] <= '3') {
-			str_add_char(&plain,
-				     (char)((text[i + 1] - '0') << 6 | (text[i + 2] - '0') << 3 |
-					    (text[i + 3] - '0')));
-			i += 3;
+	for (; *s; s++, to++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
+		    s[3] >= '0' && s[3] <= '7') {
+			*to = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			s += 3;
 		} else {
-			str_add_char(&plain, text[i]);
+			*to = *s;
 		}
 	}
-	return str_take(&plain);
+	*to = '\0';
 }
 
 static int read_mountinfo(struct str *ret, struct error *err)
@@ -175,7 +184,10 @@ static char *target_of_line(const char *text, const char *at)
 		at--;
 	for (int i = 0; i < TARGET_FIELD; i++)
 		at += strcspn(at, " ") + 1;
-	return unescape(at, strcspn(at, " "));
+	char *target = xstrndup(at, strcspn(at, " "));
+
+	mountinfo_unescape(target);
+	return target;
 }
 
 int mount_find(const char *source, char **ret_target, struct error *err)
@@ -193,6 +205,77 @@ int mount_find(const char *source, char **ret_target, struct error *err)
 	return 0;
 }
 
+/* The mount that an open file lies on, as the first field of mountinfo names it; -1: unknown. */
+static long mount_id(int fd)
+{
+	static const char key[] = "mnt_id:";
+	autofree char *path = xasprintf("/proc/self/fdinfo/%d", fd);
+	autostr struct str text = STR_INIT;
+
+	if (proc_read(path, 4096, &text, NULL) < 0)
+		return -1;
+	const char *found = text.s ? strstr(text.s, key) : NULL;
+
+	return found ? strtol(found + strlen(key), NULL, 10) : -1;
+}
+
+static bool is_of_kernel(const char *type)
+{
+	static const char *const types[] = {
+		"proc",	   "sysfs",	  "cgroup",    "cgroup2",  "cpuset", "debugfs",
+		"tracefs", "securityfs",  "selinuxfs", "smackfs",  "bpf",    "configfs",
+		"fusectl", "devpts",	  "devtmpfs",  "efivarfs", "pstore", "mqueue",
+		"nfsd",	   "binfmt_misc", "resctrl",
+	};
+	size_t len = strcspn(type, " ");
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (len == strlen(types[i]) && memcmp(type, types[i], len) == 0)
+			return true;
+	return false;
+}
+
+int mount_list_kernel(const char *path, int fd, struct strv *ret, struct error *err)
+{
+	autostr struct str text = STR_INIT;
+	long id = fd < 0 ? -1 : mount_id(fd);
+
+	if (fd >= 0 && id < 0)
+		return error_set(err, ERR_UNSUPPORTED, "cannot tell on which mount %s lies", path);
+	if (read_mountinfo(&text, err) < 0)
+		return -1;
+	/* The first " - " of a line ends its optional fields; blanks in names are escaped. */
+	for (const char *at = text.s; (at = strstr(at, " - ")); at += strcspn(at, "\n")) {
+		const char *line = at;
+
+		if (!is_of_kernel(at + strlen(" - ")))
+			continue;
+		while (line > text.s && line[-1] != '\n')
+			line--;
+		autofree char *target = target_of_line(text.s, at);
+
+		if (path_within(target, path) || (id >= 0 && strtol(line, NULL, 10) == id))
+			strv_add(ret, target);
+	}
+	return 0;
+}
+
+/* What is mounted by others may lack the flags that all of jib's mounts have. */
+static int make_harmless(int mount)
+{
+	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+	struct statvfs st;
+
+	if (syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH, &attributes, sizeof attributes) ==
+	    0)
+		return 0;
+	/* Before mount_setattr(2), Linux 5.12, one that has them will do. */
+	if (is_missing(errno) && fstatvfs(mount, &st) == 0 && st.f_flag & ST_NOSUID &&
+	    st.f_flag & ST_NODEV)
+		return 0;
+	return -1;
+}
+
 int mount_clone(int directory, int *ret_mount, struct error *err)
 {
 	int fd = (int)syscall(SYS_open_tree, directory, "",
@@ -200,7 +283,49 @@ int mount_clone(int directory, int *ret_mount, struct error *err)
 
 	if (fd < 0)
 		return error_errno(err, "cannot copy a mount");
+	if (make_harmless(fd) < 0) {
+		error_errno(err, "cannot make a mount nosuid and nodev");
+		close(fd);
+		return -1;
+	}
 	*ret_mount = fd;
+	return 0;
+}
+
+/* The line of mountinfo for a mount, by the number that begins it; NULL when there is none. */
+static const char *line_of_mount(const char *text, long id)
+{
+	while (text && *text) {
+		if (strtol(text, NULL, 10) == id)
+			return text;
+		text = strchr(text, '\n');
+		text += text != NULL;
+	}
+	return NULL;
+}
+
+int mount_check_overlay(int proc, int directory, const char *source, struct error *err)
+{
+	enum { MOUNTINFO_MAX = 64 << 20, FDINFO_MAX = 1 << 16 };
+	static const char key[] = "mnt_id:";
+	autofree char *info_path = xasprintf("self/fdinfo/%d", directory);
+	autofree char *wanted = xasprintf(" - overlay %s ", source);
+	autostr struct str info = STR_INIT, mounts = STR_INIT;
+	/* Not open_beneath(): "self" is a link. */
+	autofd int info_fd = openat(proc, info_path, O_RDONLY | O_CLOEXEC);
+	autofd int mounts_fd = openat(proc, "self/mountinfo", O_RDONLY | O_CLOEXEC);
+
+	if (info_fd < 0 || mounts_fd < 0)
+		return error_errno(err, "cannot read about mounts");
+	if (read_all(info_fd, FDINFO_MAX, &info, err) < 0 ||
+	    read_all(mounts_fd, MOUNTINFO_MAX, &mounts, err) < 0)
+		return error_wrap(err, "cannot read about mounts");
+	const char *id = strstr(info.s, key);
+	const char *line = id ? line_of_mount(mounts.s, strtol(id + strlen(key), NULL, 10)) : NULL;
+	const char *found = line ? strstr(line, wanted) : NULL;
+
+	if (!found || found > line + strcspn(line, "\n"))
+		return error_set(err, ERR_CORRUPT, "it is not a view of the sandbox");
 	return 0;
 }
 

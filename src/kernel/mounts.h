@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/str.h"
 
 /* Nothing that is mounted from now on propagates anywhere. */
 int mount_make_private(struct error *err);
@@ -28,6 +29,9 @@ int mount_bind(int source, int target, unsigned int flags, struct error *err);
 
 /* `options` as of tmpfs(5), or NULL. nosuid, nodev. */
 int mount_tmpfs(int target, const char *options, struct error *err);
+
+/* An empty directory that nobody can write, over what must not be seen. nosuid, nodev, noexec. */
+int mount_empty(int target, struct error *err);
 
 /* A /proc of the current pid namespace, read-only as a whole: nothing in it can be written (T10). */
 int mount_proc(int target, struct error *err);
@@ -60,8 +64,27 @@ int mount_pivot(int root, struct error *err);
  */
 int mount_find(const char *source, char **ret_target, struct error *err);
 
-/* A detached copy of the mount at an open directory of this mount namespace, without submounts. */
+/*
+ * Adds the mount points at or below `path` (resolved) of file systems that show or steer the
+ * host's kernel: proc, sysfs, cgroups, devices and their like. With `fd`, an open file, also the
+ * one on which that lies; -1: without. Mounts that are covered by others are in it too.
+ */
+int mount_list_kernel(const char *path, int fd, struct strv *ret, struct error *err);
+
+/* mountinfo writes space, tab, newline and backslash as \ooo (proc(5)); undone in place. */
+void mountinfo_unescape(char *s);
+
+/*
+ * A detached copy of the mount at an open directory of this mount namespace, without submounts.
+ * nosuid, nodev.
+ */
 int mount_clone(int directory, int *ret_mount, struct error *err);
+
+/*
+ * Whether an open directory is on an overlay of that source: 0, or ERR_CORRUPT. `proc` is an open
+ * /proc in which this process has a number, also after it has joined another mount namespace.
+ */
+int mount_check_overlay(int proc, int directory, const char *source, struct error *err);
 /* Attaches a detached mount. */
 int mount_place(int mount, int target, struct error *err);
 

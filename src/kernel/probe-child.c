@@ -80,7 +80,8 @@ static void sweep(int dirfd)
 		autofd int held = open_beneath(dirfd, entry->d_name, O_RDONLY | O_DIRECTORY, 0);
 
 		if (held >= 0 && fstat(held, &st) == 0 && st.st_uid == geteuid() &&
-		    lock_directory_try(held, NULL) == 0)
+		    lock_directory_try(held, NULL) == 0 &&
+		    lock_still_named(dirfd, entry->d_name, held))
 			tree_remove_at(dirfd, entry->d_name, NULL);
 	}
 }
@@ -90,7 +91,6 @@ int probe_dir_make(int dirfd, char **ret_name, int *ret_fd, struct error *err)
 	sweep(dirfd);
 	for (int tries = 0; tries < 16; tries++) {
 		uint32_t number;
-		struct stat st;
 
 		if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
 			return error_errno(err, "cannot get a random number");
@@ -113,7 +113,7 @@ int probe_dir_make(int dirfd, char **ret_name, int *ret_fd, struct error *err)
 			unlinkat(dirfd, name, AT_REMOVEDIR);
 			return -1;
 		}
-		if (busy || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (busy || !lock_still_named(dirfd, name, fd))
 			continue;
 		*ret_name = steal_ptr(&name);
 		*ret_fd = steal_fd(&fd);

@@ -19,13 +19,16 @@
 #include "base/packet.h"
 #include "base/process.h"
 #include "kernel/cgroup.h"
-#include "run/relay.h"
+#include "run/lifetime.h"
 #include "run/start.h"
+#include "run/stdio.h"
 
 enum {
 	FIRST_COMMAND = 1,
-	CLIENTS_MAX = 64,
-	OUTPUT_CHUNK = 32768,
+	CLIENTS_MAX = 400, /* of them this many may hold a command or an attachment: */
+	CLIENTS_BUSY = 300,
+	CLIENT_BEHIND = 262144, /* bytes that an attached client may be behind */
+	CLIENT_PATIENCE_MS = 5000,
 	LOG_MAX = 16 << 20, /* then it becomes output.1 and a new one begins (T91) */
 };
 
@@ -33,15 +36,15 @@ struct client {
 	int fd;
 	uint32_t command; /* the id of the command that it started, or 0 */
 	bool attached;
-	bool stopping;
+	struct str behind; /* output that it has not taken yet */
+	int64_t stuck_since;
 };
 
 struct monitor {
 	const struct monitor_request *request;
-	struct streams streams;
+	struct stdio io;
 	struct started started;
 	struct cgroup *cgroup;
-	struct relay relay;
 	int listener;
 	int signals;
 	int log;
@@ -52,7 +55,7 @@ struct monitor {
 	int64_t kill_at; /* monotonic milliseconds; 0: not stopping */
 	bool running;
 	bool ended;
-	int status; /* as of wait(2) */
+	int status; /* of the first command, as of wait(2); -1: not known yet */
 	struct error failure;
 	int failed_status;
 };
@@ -116,36 +119,12 @@ static int open_log(struct monitor *m, struct error *err)
 	return 0;
 }
 
-static int examine_streams(struct monitor *m, struct error *err)
+static int send_first(struct monitor *m, struct packet *packet, struct error *err)
 {
-	if (!m->request->detached)
-		return streams_examine(&m->streams, err);
-	/* A terminal of its own, so that `attach` finds one. */
-	m->streams = (struct streams){.terminal = 7, .output = -1, .rows = 24, .columns = 80};
-	return 0;
-}
-
-static int send_first(struct monitor *m, struct error *err)
-{
-	autopacket struct packet packet = PACKET_INIT;
-	struct spawn *spawn = m->request->spawn;
-
-	spawn->terminal = m->streams.terminal;
-	spawn->rows = m->streams.rows;
-	spawn->columns = m->streams.columns;
-	for (int i = 0; i < 3; i++) {
-		int fd;
-
-		if (spawn->terminal & 1U << i)
-			continue;
-		if (streams_open(i, &fd, err) < 0)
-			return -1;
-		packet_give_fd(&packet, fd);
-	}
-	spawn_encode(spawn, &packet);
+	spawn_encode(m->request->spawn, packet);
 	/* 1: the child has died already; what it said is read below. */
-	return packet_send(m->started.control, MESSAGE_SPAWN, FIRST_COMMAND, &packet, err) < 0 ? -1
-											       : 0;
+	return packet_send(m->started.control, MESSAGE_SPAWN, FIRST_COMMAND, packet, err) < 0 ? -1
+											      : 0;
 }
 
 /* Clients. */
@@ -161,6 +140,7 @@ static void drop_client(struct monitor *m, struct client *client)
 		packet_send(m->started.control, MESSAGE_SIGNAL, client->command, &packet, &ignored);
 	}
 	fd_close(&client->fd);
+	str_release(&client->behind);
 	*client = m->clients[--m->client_count];
 }
 
@@ -181,6 +161,15 @@ static void refuse(struct monitor *m, struct client *client, const char *why)
 	answer(m, client, MESSAGE_REFUSED, &packet);
 }
 
+static size_t busy_clients(const struct monitor *m)
+{
+	size_t busy = 0;
+
+	for (size_t i = 0; i < m->client_count; i++)
+		busy += m->clients[i].command || m->clients[i].attached;
+	return busy;
+}
+
 static void accept_client(struct monitor *m)
 {
 	struct ucred peer;
@@ -188,20 +177,20 @@ static void accept_client(struct monitor *m)
 	/* cppcheck-suppress nullPointer ; accept4(2): nobody asks for the address */
 	autofd int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0 || m->client_count == CLIENTS_MAX ||
-	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
 	    (peer.uid != geteuid() && peer.uid != 0))
 		return;
 	m->clients[m->client_count++] = (struct client){.fd = steal_fd(&fd)};
 }
 
+/* The earliest deadline of all who have asked counts. */
 static void begin_stop(struct monitor *m, uint32_t grace)
 {
 	autoerror struct error ignored = ERROR_INIT;
+	int64_t deadline = now_ms() + grace;
 
-	if (m->kill_at)
-		return;
-	m->kill_at = now_ms() + grace;
+	if (!m->kill_at || deadline < m->kill_at)
+		m->kill_at = deadline;
 	packet_send(m->started.control, MESSAGE_STOP, 0, NULL, &ignored);
 }
 
@@ -210,20 +199,19 @@ static void resize(struct monitor *m, struct packet *packet)
 	autoerror struct error ignored = ERROR_INIT;
 	uint32_t rows, columns;
 
-	if (packet_get_u32(packet, &rows, &ignored) < 0 ||
-	    packet_get_u32(packet, &columns, &ignored) < 0 || m->relay.master < 0)
-		return;
-	struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
-
-	ioctl(m->relay.master, TIOCSWINSZ, &size);
+	if (packet_get_u32(packet, &rows, &ignored) == 0 &&
+	    packet_get_u32(packet, &columns, &ignored) == 0)
+		stdio_set_size(&m->io, rows, columns);
 }
 
 static void forward_spawn(struct monitor *m, struct client *client, struct packet *packet)
 {
 	autoerror struct error err = ERROR_INIT;
 
-	if (client->command) {
-		refuse(m, client, "one command for one connection");
+	if (client->command || busy_clients(m) >= CLIENTS_BUSY) {
+		refuse(m, client,
+		       client->command ? "one command for one connection"
+				       : "too many commands at once");
 		return;
 	}
 	client->command = ++m->next_command;
@@ -257,13 +245,15 @@ static void handle_client(struct monitor *m, struct client *client)
 		break;
 	case MESSAGE_STOP:
 		if (packet_get_u32(&packet, &number, &err) == 0) {
-			client->stopping = true;
 			begin_stop(m, number);
+			answer(m, client, MESSAGE_STARTED, NULL);
 		}
 		break;
 	case MESSAGE_ATTACH:
-		if (m->relay.master < 0) {
-			refuse(m, client, "it has no terminal to attach to");
+		if (m->io.relay.master < 0 || busy_clients(m) >= CLIENTS_BUSY) {
+			refuse(m, client,
+			       m->io.relay.master < 0 ? "it has no terminal to attach to"
+						      : "too many clients at once");
 			break;
 		}
 		client->attached = true;
@@ -272,7 +262,7 @@ static void handle_client(struct monitor *m, struct client *client)
 		break;
 	case MESSAGE_INPUT:
 		if (client->attached && packet_get_bytes(&packet, &bytes, &len, &err) == 0)
-			relay_type(&m->relay, bytes, len);
+			relay_type(&m->io.relay, bytes, len);
 		break;
 	case MESSAGE_RESIZE:
 		if (client->attached)
@@ -311,24 +301,51 @@ static void write_log(struct monitor *m, const char *bytes, size_t len)
 	m->log_size += (off_t)len;
 }
 
-static void handle_output(struct monitor *m)
+/* Sends what an attached client has not seen yet; one that takes nothing for long is dropped. */
+static void catch_up(struct monitor *m, struct client *client)
 {
-	char buffer[OUTPUT_CHUNK];
-	ssize_t n = relay_read(&m->relay, buffer, sizeof buffer);
+	enum { PART = 32768 };
 
-	if (n <= 0)
-		return;
-	if (m->streams.output >= 0 && write_all(m->streams.output, buffer, (size_t)n) < 0)
-		m->streams.output = -1;
-	write_log(m, buffer, (size_t)n);
-	for (size_t i = m->client_count; i-- > 0;) {
+	while (client->behind.len) {
+		autoerror struct error ignored = ERROR_INIT;
 		autopacket struct packet packet = PACKET_INIT;
+		size_t part = client->behind.len < PART ? client->behind.len : PART;
 
+		packet_put_bytes(&packet, client->behind.s, part);
+		int result = packet_send(client->fd, MESSAGE_OUTPUT, 0, &packet, &ignored);
+
+		if (result != 0) {
+			if (!client->stuck_since)
+				client->stuck_since = now_ms();
+			if (result < 0 || now_ms() - client->stuck_since > CLIENT_PATIENCE_MS)
+				drop_client(m, client);
+			return;
+		}
+		client->stuck_since = 0;
+		str_drop(&client->behind, part);
+	}
+}
+
+static void see_output(void *data, const char *bytes, size_t len)
+{
+	struct monitor *m = data;
+
+	write_log(m, bytes, len);
+	for (size_t i = m->client_count; i-- > 0;) {
 		if (!m->clients[i].attached)
 			continue;
-		packet_put_bytes(&packet, buffer, (size_t)n);
-		answer(m, &m->clients[i], MESSAGE_OUTPUT, &packet);
+		str_add_bytes(&m->clients[i].behind, bytes, len);
+		catch_up(m, &m->clients[i]);
 	}
+}
+
+/* Whether an attached client is so far behind that the command has to wait for it. */
+static bool is_held_up(const struct monitor *m)
+{
+	for (size_t i = 0; i < m->client_count; i++)
+		if (m->clients[i].behind.len > CLIENT_BEHIND)
+			return true;
+	return false;
 }
 
 static void handle_signals(struct monitor *m)
@@ -342,13 +359,7 @@ static void handle_signals(struct monitor *m)
 		if (info.ssi_signo == SIGCHLD)
 			continue;
 		if (info.ssi_signo == SIGWINCH) {
-			if (m->streams.output >= 0 && m->relay.master >= 0) {
-				terminal_size(m->streams.output, &m->streams.rows,
-					      &m->streams.columns);
-				packet_put_u32(&packet, m->streams.rows);
-				packet_put_u32(&packet, m->streams.columns);
-				resize(m, &packet);
-			}
+			stdio_resize(&m->io);
 			continue;
 		}
 		packet_put_u32(&packet, info.ssi_signo);
@@ -366,14 +377,8 @@ static void tell_ready(struct monitor *m, const struct error *failure)
 
 static void first_started(struct monitor *m, struct packet *packet)
 {
-	autofd int master = packet_take_fd(packet);
-
 	m->running = true;
-	if (m->streams.terminal && master >= 0 && isatty(master) &&
-	    fcntl(master, F_SETFL, O_NONBLOCK) == 0) {
-		m->relay.master = steal_fd(&master);
-		relay_flush(&m->relay);
-	}
+	stdio_started(&m->io, packet_take_fd(packet));
 	tell_ready(m, NULL);
 }
 
@@ -421,7 +426,11 @@ static void handle_init(struct monitor *m)
 	autopacket struct packet packet = PACKET_INIT;
 	uint32_t status;
 
-	if (packet_receive(m->started.control, false, &packet, &err) != 0) {
+	int result = packet_receive(m->started.control, false, &packet, &err);
+
+	if (result == 2)
+		return;
+	if (result != 0) {
 		m->ended = true;
 		return;
 	}
@@ -434,7 +443,8 @@ static void handle_init(struct monitor *m)
 	else if (first && packet.type == MESSAGE_EXITED &&
 		 packet_get_u32(&packet, &status, &err) == 0) {
 		m->status = (int)status;
-		m->ended = true;
+		/* Init closes the socket when the last of the others has ended. */
+		m->ended = !m->request->linger;
 	} else if (!first) {
 		pass_on(m, &packet);
 	}
@@ -442,46 +452,69 @@ static void handle_init(struct monitor *m)
 
 /* The loop. */
 
-enum { POLL_CONTROL, POLL_SIGNALS, POLL_LISTENER, POLL_INPUT, POLL_MASTER, POLL_CLIENTS };
+enum { POLL_CONTROL, POLL_SIGNALS, POLL_LISTENER, POLL_IO, POLL_CLIENTS = POLL_IO + STDIO_POLLS };
 
-static int poll_timeout(const struct monitor *m)
+static int poll_timeout(const struct monitor *m, bool held_up)
 {
-	if (!m->kill_at)
-		return -1;
-	int64_t left = m->kill_at - now_ms();
+	int64_t left = m->kill_at ? m->kill_at - now_ms() : -1;
 
-	return left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
+	if (m->kill_at && left < 0)
+		left = 0;
+	if (held_up && (left < 0 || left > CLIENT_PATIENCE_MS))
+		left = CLIENT_PATIENCE_MS;
+	return left > 3600000 ? 3600000 : (int)left;
+}
+
+static void poll_clients(const struct monitor *m, struct pollfd *polled)
+{
+	for (size_t i = 0; i < m->client_count; i++) {
+		const struct client *client = &m->clients[i];
+		/* What is typed waits in the socket while the command does not read. */
+		bool full = client->attached && relay_is_full(&m->io.relay);
+
+		polled[i] = (struct pollfd){
+			.fd = client->fd,
+			.events = (short)((full ? 0 : POLLIN) | (client->behind.len ? POLLOUT : 0)),
+		};
+	}
+}
+
+static void turn_clients(struct monitor *m, const struct pollfd *polled, size_t count)
+{
+	/*
+	 * From the last: one that is dropped is replaced by the last, which was handled. Output
+	 * may have dropped one already: its slot is then another's, whose turn comes again.
+	 */
+	for (size_t i = count; i-- > 0;) {
+		if (i < m->client_count && m->clients[i].fd == polled[i].fd &&
+		    m->clients[i].behind.len)
+			catch_up(m, &m->clients[i]);
+		if (polled[i].revents & (POLLIN | POLLHUP | POLLERR) && i < m->client_count &&
+		    m->clients[i].fd == polled[i].fd)
+			handle_client(m, &m->clients[i]);
+	}
 }
 
 static int turn(struct monitor *m, struct error *err)
 {
 	struct pollfd polled[POLL_CLIENTS + CLIENTS_MAX];
 	size_t clients = m->client_count;
+	bool held_up = is_held_up(m);
 
 	polled[POLL_CONTROL] = (struct pollfd){.fd = m->started.control, .events = POLLIN};
 	polled[POLL_SIGNALS] = (struct pollfd){.fd = m->signals, .events = POLLIN};
-	polled[POLL_LISTENER] = (struct pollfd){.fd = m->listener, .events = POLLIN};
-	relay_poll(&m->relay, &polled[POLL_INPUT], &polled[POLL_MASTER]);
-	for (size_t i = 0; i < clients; i++)
-		polled[POLL_CLIENTS + i] =
-			(struct pollfd){.fd = m->clients[i].fd, .events = POLLIN};
-	if (poll(polled, POLL_CLIENTS + clients, poll_timeout(m)) < 0 && errno != EINTR)
-		return error_errno(err, "cannot wait for events");
+	polled[POLL_LISTENER] =
+		(struct pollfd){.fd = clients < CLIENTS_MAX ? m->listener : -1, .events = POLLIN};
+	stdio_poll(&m->io, held_up, &polled[POLL_IO]);
+	poll_clients(m, &polled[POLL_CLIENTS]);
+	if (poll(polled, POLL_CLIENTS + clients, poll_timeout(m, held_up)) < 0) {
+		/* Nothing is known of any of them. */
+		return errno == EINTR ? 0 : error_errno(err, "cannot wait for events");
+	}
 	if (m->kill_at && now_ms() >= m->kill_at)
 		kill(m->started.pid, SIGKILL);
-	relay_input(&m->relay, &polled[POLL_INPUT]);
-	if (polled[POLL_MASTER].revents & POLLOUT)
-		relay_flush(&m->relay);
-	if (polled[POLL_MASTER].revents & (POLLIN | POLLHUP | POLLERR))
-		handle_output(m);
-	/*
-	 * From the last: one that is dropped is replaced by the last, which was handled. Output
-	 * may have dropped one already: its slot is then another's, whose turn comes again.
-	 */
-	for (size_t i = clients; i-- > 0;)
-		if (polled[POLL_CLIENTS + i].revents && i < m->client_count &&
-		    m->clients[i].fd == polled[POLL_CLIENTS + i].fd)
-			handle_client(m, &m->clients[i]);
+	stdio_turn(&m->io, &polled[POLL_IO]);
+	turn_clients(m, &polled[POLL_CLIENTS], clients);
 	if (polled[POLL_LISTENER].revents)
 		accept_client(m);
 	if (polled[POLL_SIGNALS].revents)
@@ -493,23 +526,10 @@ static int turn(struct monitor *m, struct error *err)
 
 static int loop(struct monitor *m, struct error *err)
 {
-	struct termios saved;
-	bool raw = m->streams.interactive && terminal_raw(STDIN_FILENO, &saved) == 0;
 	int result = 0;
 
-	m->relay.input = m->streams.interactive ? STDIN_FILENO : -1;
 	while (!m->ended && result == 0)
 		result = turn(m, err);
-	/* What was printed before the end is still in the pty. */
-	while (m->relay.master >= 0) {
-		struct pollfd polled = {.fd = m->relay.master, .events = POLLIN};
-
-		if (poll(&polled, 1, 0) <= 0)
-			break;
-		handle_output(m);
-	}
-	if (raw)
-		terminal_restore(STDIN_FILENO, &saved);
 	return result;
 }
 
@@ -528,9 +548,10 @@ static void tell_clients(struct monitor *m)
 
 static void release(struct monitor *m)
 {
-	relay_release(&m->relay);
-	for (size_t i = 0; i < m->client_count; i++)
+	for (size_t i = 0; i < m->client_count; i++) {
 		fd_close(&m->clients[i].fd);
+		str_release(&m->clients[i].behind);
+	}
 	if (m->listener >= 0)
 		unlinkat(m->request->sandbox->fd, "control", 0);
 	fd_close(&m->listener);
@@ -559,51 +580,77 @@ static int conclude(struct monitor *m, int init_status, int *ret_status, const c
 	return 0;
 }
 
-static int prepare(struct monitor *m, struct error *err)
+static int prepare(struct monitor *m, struct packet *first, struct error *err)
 {
 	const struct monitor_request *request = m->request;
 	const struct cgroup_limits *limits = &request->plan->limits;
 
-	if (examine_streams(m, err) < 0 ||
+	request->spawn->linger = request->linger;
+	m->io.seen = see_output;
+	m->io.data = m;
+	if (lifetime_await(request->lease, err) < 0 ||
+	    stdio_open(&m->io, request->detached, request->spawn, first, err) < 0 ||
 	    ((limits->memory || limits->pids || limits->cpu_milli) &&
 	     cgroup_create(request->sandbox->name, limits, &m->cgroup, err) < 0) ||
-	    open_log(m, err) < 0 || catch_signals(m, err) < 0 || listen_for_clients(m, err) < 0)
+	    open_log(m, err) < 0 || catch_signals(m, err) < 0 || listen_for_clients(m, err) < 0 ||
+	    sandbox_start(request->root, request->plan, request->sandbox, request->forgetful,
+			  m->cgroup, &m->started, err) < 0)
 		return -1;
-	return sandbox_start(request->root, request->plan, request->sandbox, request->forgetful,
-			     m->cgroup, &m->started, err);
+	return lifetime_note(request->lease, m->started.pid, err);
+}
+
+/* From init's start to its end, whatever happens in between. */
+static int supervise(struct monitor *m, struct packet *first, int *ret_status,
+		     const char **ret_ended, struct error *err)
+{
+	int init_status = 0;
+	int result = send_first(m, first, err);
+
+	/* The command's ends of its streams are the command's alone from now on. */
+	packet_release(first);
+	if (result == 0)
+		result = loop(m, err);
+	/* Init ends with the first command; without one it would wait for ever. */
+	if (result < 0 || !m->running)
+		kill(m->started.pid, SIGKILL);
+	if (wait_for(m->started.pid, &init_status) < 0)
+		result = error_errno(err, "cannot wait for the sandbox");
+	if (lifetime_clear(m->request->lease, err) < 0)
+		result = -1;
+	stdio_finish(&m->io);
+	if (result == 0)
+		result = conclude(m, init_status, ret_status, ret_ended, err);
+	tell_clients(m);
+	return result;
 }
 
 int monitor_run(const struct monitor_request *request, int *ret_status, const char **ret_ended,
 		struct error *err)
 {
+	autopacket struct packet first = PACKET_INIT;
 	struct monitor m = {
 		.request = request,
+		.io = STDIO_INIT,
 		.started = {-1, -1},
-		.relay = {-1, -1, STR_INIT},
 		.listener = -1,
 		.signals = -1,
 		.log = -1,
 		.next_command = FIRST_COMMAND,
 		.status = -1,
 	};
-	int init_status = 0;
-	int result = prepare(&m, err);
 
 	*ret_ended = NULL;
-	if (result == 0) {
-		result = send_first(&m, err);
-		if (result == 0)
-			result = loop(&m, err);
-		/* Init ends with the first command; without one it would wait for ever. */
-		if (result < 0 || !m.running)
-			kill(m.started.pid, SIGKILL);
-		if (wait_for(m.started.pid, &init_status) < 0)
-			result = error_errno(err, "cannot wait for the sandbox");
-		if (result == 0)
-			result = conclude(&m, init_status, ret_status, ret_ended, err);
-		tell_clients(&m);
-	} else {
+	int result = prepare(&m, &first, err);
+
+	if (result < 0) {
 		tell_ready(&m, err);
+		if (m.started.pid > 0) {
+			kill(m.started.pid, SIGKILL);
+			wait_for(m.started.pid, &m.status);
+		}
+		stdio_finish(&m.io);
+	} else {
+		result = supervise(&m, &first, ret_status, ret_ended, err);
 	}
 	release(&m);
 	return result;

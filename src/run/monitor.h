@@ -6,6 +6,10 @@
  * When it is killed, the kernel releases the lease and kills init, and with it everything in
  * the sandbox.
  *
+ * What runs in a sandbox is over when its first command ends, as in a container. Where somebody
+ * has only started a resting sandbox for a command of his own (`exec`), others who join it must
+ * not suffer from that: then it lingers until all of them are done.
+ *
  * A foreground run is a monitor in the process of `jib run`; a detached one has left its session
  * and writes what its terminal prints to ROOT/<name>/log/output.
  */
@@ -24,6 +28,8 @@ struct monitor_request {
 	const struct sandbox *sandbox;
 	const struct plan *plan;
 	struct spawn *spawn; /* argv, env, directory; the streams are filled in */
+	int lease;	     /* held by the caller, see lifetime.h */
+	bool linger;	     /* do not end before the commands that have joined */
 	bool forgetful;	     /* the sandbox is discarded at its end */
 	bool detached;
 	/* Detached: called once when the command runs, or when it could not be started. */

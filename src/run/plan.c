@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "kernel/mounts.h"
 
 void plan_release(struct plan *plan)
 {
@@ -229,19 +230,9 @@ int plan_set_network(struct plan *plan, const char *text, struct error *err)
 	return 0;
 }
 
-/* Whether `inner` is `outer` or below it. */
-static bool is_within(const char *inner, const char *outer)
-{
-	size_t len = strlen(outer);
-
-	if (len == 1)
-		return true;
-	return strncmp(inner, outer, len) == 0 && (inner[len] == '/' || inner[len] == '\0');
-}
-
 static bool overlap(const char *a, const char *b)
 {
-	return is_within(a, b) || is_within(b, a);
+	return path_within(a, b) || path_within(b, a);
 }
 
 int plan_check_writable(const struct plan_bind *bind, const char *repository, struct error *err)
@@ -253,6 +244,47 @@ int plan_check_writable(const struct plan_bind *bind, const char *repository, st
 	return error_hint(err, "bind it read-only");
 }
 
+/*
+ * A directory is bound with what is mounted below it. Who mounts something there after this is
+ * root on the host, and means it.
+ */
+static int check_kernel(const struct plan_bind *bind, struct error *err)
+{
+	autostrv struct strv found = {0};
+	struct stat st;
+
+	if (fstat(bind->fd, &st) < 0)
+		return error_errno(err, "--bind %s", bind->source);
+	/* A device as such: no bind lets it be opened. */
+	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+		return 0;
+	if (mount_list_kernel(bind->source, bind->fd, &found, err) < 0)
+		return error_wrap(err, "--bind %s", bind->source);
+	if (!found.len)
+		return 0;
+	error_set(err, ERR_USAGE,
+		  "--bind %s: %s is a mount of the host's kernel, which is never visible",
+		  bind->source, found.items[0]);
+	return error_hint(err, "bind a directory without it");
+}
+
+/* A mount point there would be made in what the sandbox keeps, and show up as a change. */
+static int check_target(const struct plan_bind *bind, const struct sandbox *sandbox,
+			struct error *err)
+{
+	for (size_t i = 0; i < sandbox->repo_count; i++) {
+		const struct sandbox_repo *repo = &sandbox->repos[i];
+
+		if ((!repo->path || !path_within(bind->target, repo->path)) &&
+		    (!repo->git_path || !path_within(bind->target, repo->git_path)))
+			continue;
+		error_set(err, ERR_USAGE, "--bind %s: %s lies in a repository of the sandbox",
+			  bind->source, bind->target);
+		return error_hint(err, "bind it beside the repository");
+	}
+	return 0;
+}
+
 static int check_bind(const struct plan_bind *bind, const struct sandbox *sandbox,
 		      const char *root_path, struct error *err)
 {
@@ -262,11 +294,11 @@ static int check_bind(const struct plan_bind *bind, const struct sandbox *sandbo
 		return error_set(err, ERR_USAGE, "--bind %s: the root itself cannot be replaced",
 				 bind->source);
 	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
-		if (is_within(bind->target, taken[i]))
+		if (path_within(bind->target, taken[i]))
 			return error_set(err, ERR_USAGE, "--bind %s: %s is the sandbox's own",
 					 bind->source, bind->target);
 	/* It shows the host's processes, and writes the host's settings where root calls. */
-	if (is_within(bind->source, "/proc"))
+	if (path_within(bind->source, "/proc"))
 		return error_set(err, ERR_USAGE, "--bind %s: the host's /proc is never visible",
 				 bind->source);
 	if (overlap(bind->source, root_path))
@@ -276,6 +308,8 @@ static int check_bind(const struct plan_bind *bind, const struct sandbox *sandbo
 	for (size_t i = 0; bind->writable && i < sandbox->repo_count; i++)
 		if (plan_check_writable(bind, sandbox->repos[i].host, err) < 0)
 			return -1;
+	if (check_kernel(bind, err) < 0 || check_target(bind, sandbox, err) < 0)
+		return -1;
 	return 0;
 }
 

@@ -55,8 +55,10 @@ int plan_add_env(struct plan *plan, const char *text, struct error *err);
 int plan_set_network(struct plan *plan, const char *text, struct error *err);
 
 /*
- * What no plan may do: bind over the root, /proc or /dev; bind the store; bind a writable
- * directory that holds, or lies in, the git dir of one of the sandbox's repositories.
+ * What no plan may do: bind over the root, /proc or /dev, or into one of the sandbox's
+ * repositories; bind the store; bind what lies on, or has below it, a mount of the host's kernel
+ * (mount_list_kernel()); bind a writable directory that holds, or lies in, the git dir of one of
+ * the sandbox's repositories.
  */
 int plan_check(const struct plan *plan, const struct sandbox *sandbox, const char *root_path,
 	       struct error *err);

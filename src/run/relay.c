@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -39,10 +40,15 @@ int streams_examine(struct streams *ret, struct error *err)
 
 int streams_open(int i, int *ret, struct error *err)
 {
-	int fd = isatty(i) ? -1 : fcntl(i, F_DUPFD_CLOEXEC, 3);
+	struct stat st;
+	bool open_already = !isatty(i) && fstat(i, &st) == 0;
+	bool null = open_already && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
 
-	if (fd < 0)
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (open_already && !null && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
+		return 1;
+	int fd = open_already && !null ? fcntl(i, F_DUPFD_CLOEXEC, 3)
+				       : open("/dev/null", O_RDWR | O_CLOEXEC);
+
 	if (fd < 0)
 		return error_errno(err, "cannot open /dev/null");
 	*ret = fd;
@@ -75,9 +81,14 @@ void terminal_size(int fd, uint32_t *ret_rows, uint32_t *ret_columns)
 	}
 }
 
+bool relay_is_full(const struct relay *relay)
+{
+	return relay->pending.len >= TYPED_AHEAD;
+}
+
 void relay_poll(const struct relay *relay, struct pollfd *input, struct pollfd *master)
 {
-	bool room = relay->pending.len < TYPED_AHEAD;
+	bool room = !relay_is_full(relay);
 
 	*input = (struct pollfd){.fd = room && relay->master >= 0 ? relay->input : -1,
 				 .events = POLLIN};
@@ -94,18 +105,13 @@ void relay_flush(struct relay *relay)
 			continue;
 		if (n < 0)
 			return;
-		size_t left = relay->pending.len - (size_t)n;
-		autostr struct str rest = STR_INIT;
-
-		str_add_bytes(&rest, relay->pending.s + n, left);
-		str_clear(&relay->pending);
-		str_add_bytes(&relay->pending, rest.s, left);
+		str_drop(&relay->pending, (size_t)n);
 	}
 }
 
 void relay_type(struct relay *relay, const void *bytes, size_t len)
 {
-	if (relay->pending.len < TYPED_AHEAD)
+	if (!relay_is_full(relay))
 		str_add_bytes(&relay->pending, bytes, len);
 	relay_flush(relay);
 }

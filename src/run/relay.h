@@ -32,8 +32,9 @@ int streams_examine(struct streams *ret, struct error *err);
 
 /*
  * The fd that stands for stream `i` of the command when it is no terminal: a duplicate of the
- * caller's, or /dev/null when it is closed, or when it is a terminal while stdout is not (a
- * pager behind a pipe reads the same keyboard).
+ * caller's pipe or socket, or /dev/null when it is closed, or when it is a terminal while stdout
+ * is not (a pager behind a pipe reads the same keyboard). 1 for anything else, which has to be
+ * relayed (stdio.h).
  */
 int streams_open(int i, int *ret, struct error *err);
 
@@ -47,6 +48,9 @@ struct relay {
 	int master;	    /* non-blocking; -1: not there yet, or at its end */
 	struct str pending; /* typed, but not taken yet */
 };
+
+/* Whether so much of what was typed is waiting that no more should be read. */
+bool relay_is_full(const struct relay *relay);
 
 /* -1 for a slot that is not to be polled. */
 void relay_poll(const struct relay *relay, struct pollfd *input, struct pollfd *master);

@@ -12,6 +12,44 @@
 #include "base/memory.h"
 #include "kernel/mounts.h"
 
+const char *const rootfs_system[ROOTFS_SYSTEM] = {
+	"/usr", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
+};
+
+/* What of the host no bind of the system may show: resolved paths. */
+struct hidden {
+	char *store;
+	struct strv homes;
+	struct strv kernel;
+};
+
+static void hidden_release(struct hidden *hidden)
+{
+	free(hidden->store);
+	strv_release(&hidden->homes);
+	strv_release(&hidden->kernel);
+}
+
+static void add_home(struct hidden *hidden, const char *home)
+{
+	char *resolved = home && home[0] == '/' ? realpath(home, NULL) : NULL;
+
+	if (resolved)
+		strv_give(&hidden->homes, resolved);
+}
+
+/* The caller's home, whatever the layout, and the one that the sandbox was made with. */
+static int find_hidden(const struct sandbox *sandbox, const struct root *store, struct hidden *ret,
+		       struct error *err)
+{
+	ret->store = realpath(store->path, NULL);
+	if (!ret->store)
+		return error_errno(err, "cannot find %s", store->path);
+	add_home(ret, getenv("HOME"));
+	add_home(ret, sandbox->home);
+	return mount_list_kernel("/", -1, &ret->kernel, err);
+}
+
 static const char *relative(const char *path)
 {
 	return path + strspn(path, "/");
@@ -42,7 +80,58 @@ static int open_file_target(int root, const char *path, int *ret, struct error *
 	return 0;
 }
 
-static int bind_directory(int root, const char *path, struct error *err)
+/*
+ * Covers what lies at `hidden` on the host where a bind of `real` shows it below `path`. A home
+ * stays writable: it is where the sandbox has its own, and where targets of binds are made.
+ */
+static int cover(int root, const char *path, const char *real, const char *hidden, bool writable,
+		 struct error *err)
+{
+	if (!path_within(hidden, real))
+		return 0;
+	autofree char *place =
+		xasprintf("%s%s", path, hidden + (strcmp(real, "/") ? strlen(real) : 0));
+	autofd int target = open_beneath(root, relative(place), O_PATH, 0);
+	struct stat st;
+
+	/* Covered already, with something above it; or where nobody inside comes either. */
+	if (target < 0 && (errno == ENOENT || errno == EACCES))
+		return 0;
+	if (target < 0 || fstat(target, &st) < 0)
+		return error_errno(err, "cannot hide %s", place);
+	if (S_ISDIR(st.st_mode)) {
+		if ((writable ? mount_tmpfs(target, "mode=0755", err) : mount_empty(target, err)) <
+		    0)
+			return error_wrap(err, "cannot hide %s", place);
+		return 0;
+	}
+	/* A single file that is mounted: a device that cannot be opened takes its place. */
+	autofd int null = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (null < 0)
+		return error_errno(err, "cannot open /dev/null");
+	if (mount_bind(null, target, BIND_READ_ONLY | BIND_NO_DEVICES, err) < 0)
+		return error_wrap(err, "cannot hide %s", place);
+	return 0;
+}
+
+static int cover_hidden(int root, const char *path, const struct hidden *hidden, struct error *err)
+{
+	autofree char *real = realpath(path, NULL);
+
+	if (!real)
+		return error_errno(err, "cannot find %s", path);
+	for (size_t i = 0; i < hidden->kernel.len; i++)
+		if (cover(root, path, real, hidden->kernel.items[i], false, err) < 0)
+			return -1;
+	for (size_t i = 0; i < hidden->homes.len; i++)
+		if (cover(root, path, real, hidden->homes.items[i], true, err) < 0)
+			return -1;
+	return cover(root, path, real, hidden->store, false, err);
+}
+
+static int bind_directory(int root, const char *path, const struct hidden *hidden,
+			  struct error *err)
 {
 	autofd int source = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	autofd int target = -1;
@@ -54,7 +143,7 @@ static int bind_directory(int root, const char *path, struct error *err)
 	if (open_directory(root, path, &target, err) < 0 ||
 	    mount_bind(source, target, BIND_READ_ONLY | BIND_NO_DEVICES | BIND_RECURSIVE, err) < 0)
 		return error_wrap(err, "%s", path);
-	return 0;
+	return cover_hidden(root, path, hidden, err);
 }
 
 static int make_link(int root, const char *path, const char *text, struct error *err)
@@ -65,21 +154,21 @@ static int make_link(int root, const char *path, const char *text, struct error 
 }
 
 /* /usr and /opt, and beside them what a merged-usr system has as links and others as directories. */
-static int add_system(int root, struct error *err)
+static int add_system(int root, const struct hidden *hidden, struct error *err)
 {
-	static const char *const tops[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+	enum { ALWAYS_BOUND = 2 };
 
-	if (bind_directory(root, "/usr", err) < 0 || bind_directory(root, "/opt", err) < 0)
-		return -1;
-	for (size_t i = 0; i < ARRAY_SIZE(tops); i++) {
+	for (size_t i = 0; i < ROOTFS_SYSTEM; i++) {
+		const char *path = rootfs_system[i];
 		char text[64];
-		ssize_t len = readlink(tops[i], text, sizeof text - 1);
+		ssize_t len = i < ALWAYS_BOUND ? 0 : readlink(path, text, sizeof text - 1);
 
 		if (len > 0) {
 			text[len] = '\0';
-			if (make_link(root, tops[i], text, err) < 0)
+			if (make_link(root, path, text, err) < 0)
 				return -1;
-		} else if (errno == EINVAL && bind_directory(root, tops[i], err) < 0) {
+		} else if ((len == 0 || errno == EINVAL) &&
+			   bind_directory(root, path, hidden, err) < 0) {
 			return -1;
 		}
 	}
@@ -145,7 +234,8 @@ static int add_resolver(int etc, struct error *err)
 }
 
 /* By allowlist: a host's /etc holds keys and passwords, and a root's sandbox could read them. */
-static int add_etc(int root, const struct plan *plan, const char *home, struct error *err)
+static int add_etc(int root, const struct plan *plan, const char *home, const struct hidden *hidden,
+		   struct error *err)
 {
 	static const char *const files[] = {
 		"ld.so.cache", "localtime", "timezone",	  "os-release",	 "debian_version",
@@ -171,7 +261,7 @@ static int add_etc(int root, const struct plan *plan, const char *home, struct e
 		if (copy_etc(host, etc, files[i], err) < 0)
 			return error_wrap(err, "/etc");
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
-		if (bind_directory(root, directories[i], err) < 0)
+		if (bind_directory(root, directories[i], hidden, err) < 0)
 			return -1;
 	if (write_etc(etc, "nsswitch.conf",
 		      "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
@@ -271,16 +361,24 @@ static int bind_target(int root, const struct plan_bind *bind, int *ret, struct 
 }
 
 /*
- * Every mount point is made on the tmpfs first: the home's is the lower layer of the home, so
- * that a repository below the home directory leaves nothing in what the sandbox keeps.
+ * Every mount point is made on the tmpfs first (or the one that covers the host's home): the
+ * home's is the lower layer of the home, so that a repository below the home directory leaves
+ * nothing in what the sandbox keeps.
  */
 static int make_mount_points(int root, const struct plan *plan, const struct sandbox *sandbox,
 			     struct error *err)
 {
 	autofd int home = -1;
 
-	if (open_directory(root, sandbox->home, &home, err) < 0)
-		return -1;
+	if (open_directory(root, sandbox->home, &home, err) < 0) {
+		/* One that the host no longer has, in a directory that is the host's. */
+		if (err->number != EROFS)
+			return -1;
+		error_clear(err);
+		error_set(err, ERR_UNSUPPORTED, "the home directory %s cannot be made in a sandbox",
+			  sandbox->home);
+		return error_hint(err, "use --layout jib");
+	}
 	for (size_t i = 0; i < sandbox->repo_count; i++) {
 		const struct sandbox_repo *repo = &sandbox->repos[i];
 		autofd int fd = -1, git = -1;
@@ -397,9 +495,13 @@ static int add_proc(int root, struct error *err)
 }
 
 int rootfs_enter(const struct plan *plan, const struct sandbox *sandbox, const struct view *view,
-		 int scratch, struct error *err)
+		 const struct root *store, struct error *err)
 {
-	if (mount_make_private(err) < 0 || mount_tmpfs(scratch, "mode=0755", err) < 0)
+	__attribute__((cleanup(hidden_release))) struct hidden hidden = {0};
+	int scratch = store->temp;
+
+	if (find_hidden(sandbox, store, &hidden, err) < 0 || mount_make_private(err) < 0 ||
+	    mount_tmpfs(scratch, "mode=0755", err) < 0)
 		return -1;
 	/* The fd still means what is covered: the mount is reached through its path. */
 	autofree char *path = realpath(fd_path(scratch).s, NULL);
@@ -407,9 +509,10 @@ int rootfs_enter(const struct plan *plan, const struct sandbox *sandbox, const s
 
 	if (root < 0)
 		return error_errno(err, "cannot open the sandbox's root");
-	if (add_system(root, err) < 0 || add_etc(root, plan, sandbox->home, err) < 0 ||
-	    add_devices(root, err) < 0 || add_scratch(root, err) < 0 ||
-	    add_guest(root, plan, err) < 0 || make_mount_points(root, plan, sandbox, err) < 0 ||
+	if (add_system(root, &hidden, err) < 0 ||
+	    add_etc(root, plan, sandbox->home, &hidden, err) < 0 || add_devices(root, err) < 0 ||
+	    add_scratch(root, err) < 0 || add_guest(root, plan, err) < 0 ||
+	    make_mount_points(root, plan, sandbox, err) < 0 ||
 	    add_views(root, sandbox, view, err) < 0 || add_binds(root, plan, err) < 0 ||
 	    add_proc(root, err) < 0)
 		return -1;

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,7 +14,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/packet.h"
-#include "run/relay.h"
+#include "run/stdio.h"
 
 enum { DETACH_FIRST = 0x10, DETACH_SECOND = 0x11 }; /* ctrl-p ctrl-q */
 
@@ -86,14 +85,20 @@ struct session {
 	const struct sandbox *sandbox;
 	int monitor;
 	int signals;
-	struct streams streams;
-	struct relay relay; /* of `exec`: input -> master -> output */
-	int status;	    /* as of wait(2), or -1 */
+	struct stdio io;	/* of `exec` */
+	struct streams streams; /* of `attach` */
+	int status;		/* as of wait(2), or -1 */
 	int failed_status;
 	bool started; /* the monitor has agreed */
+	bool attached;
 	bool left;
 	bool saw_detach_first;
 };
+
+#define SESSION_INIT(name)                                                                      \
+	{                                                                                       \
+		.sandbox = (name), .monitor = -1, .signals = -1, .io = STDIO_INIT, .status = -1 \
+	}
 
 static void send_number(struct session *s, uint32_t type, uint32_t number)
 {
@@ -120,16 +125,13 @@ static void handle_signals(struct session *s, bool attached)
 
 	while (read(s->signals, &info, sizeof info) == (ssize_t)sizeof info) {
 		if (info.ssi_signo == SIGWINCH) {
-			if (s->streams.output < 0)
-				continue;
-			terminal_size(s->streams.output, &s->streams.rows, &s->streams.columns);
-			struct winsize size = {.ws_row = (unsigned short)s->streams.rows,
-					       .ws_col = (unsigned short)s->streams.columns};
-
-			if (attached)
+			if (!attached) {
+				stdio_resize(&s->io);
+			} else if (s->streams.output >= 0) {
+				terminal_size(s->streams.output, &s->streams.rows,
+					      &s->streams.columns);
 				send_size(s, MESSAGE_RESIZE);
-			else if (s->relay.master >= 0)
-				ioctl(s->relay.master, TIOCSWINSZ, &size);
+			}
 		} else if (attached) {
 			s->left = true; /* the terminal goes, the command stays */
 		} else {
@@ -168,9 +170,8 @@ static int handle_answer(struct session *s, const char *program, struct error *e
 	switch (packet.type) {
 	case MESSAGE_STARTED:
 		s->started = true;
-		s->relay.master = packet_take_fd(&packet);
-		if (s->relay.master >= 0)
-			fcntl(s->relay.master, F_SETFL, O_NONBLOCK);
+		if (!s->attached)
+			stdio_started(&s->io, packet_take_fd(&packet));
 		return 0;
 	case MESSAGE_FAILED:
 		return failed(s, &packet, program, err);
@@ -195,30 +196,17 @@ static int handle_answer(struct session *s, const char *program, struct error *e
 	}
 }
 
-static void print_output(struct session *s)
-{
-	char buffer[32768];
-	ssize_t n = relay_read(&s->relay, buffer, sizeof buffer);
-
-	if (n > 0 && s->streams.output >= 0 && write_all(s->streams.output, buffer, (size_t)n) < 0)
-		s->streams.output = -1;
-}
-
 static int exec_turn(struct session *s, const char *program, struct error *err)
 {
-	struct pollfd polled[4] = {
+	struct pollfd polled[2 + STDIO_POLLS] = {
 		{.fd = s->monitor, .events = POLLIN},
 		{.fd = s->signals, .events = POLLIN},
 	};
 
-	relay_poll(&s->relay, &polled[2], &polled[3]);
-	if (poll(polled, ARRAY_SIZE(polled), -1) < 0 && errno != EINTR)
-		return error_errno(err, "cannot wait for events");
-	relay_input(&s->relay, &polled[2]);
-	if (polled[3].revents & POLLOUT)
-		relay_flush(&s->relay);
-	if (polled[3].revents & (POLLIN | POLLHUP | POLLERR))
-		print_output(s);
+	stdio_poll(&s->io, false, polled + 2);
+	if (poll(polled, ARRAY_SIZE(polled), -1) < 0)
+		return errno == EINTR ? 0 : error_errno(err, "cannot wait for events");
+	stdio_turn(&s->io, polled + 2);
 	if (polled[1].revents)
 		handle_signals(s, false);
 	return polled[0].revents ? handle_answer(s, program, err) : 0;
@@ -228,18 +216,8 @@ static int send_spawn(struct session *s, struct spawn *spawn, struct error *err)
 {
 	autopacket struct packet packet = PACKET_INIT;
 
-	spawn->terminal = s->streams.terminal;
-	spawn->rows = s->streams.rows;
-	spawn->columns = s->streams.columns;
-	for (int i = 0; i < 3; i++) {
-		int fd;
-
-		if (spawn->terminal & 1U << i)
-			continue;
-		if (streams_open(i, &fd, err) < 0)
-			return -1;
-		packet_give_fd(&packet, fd);
-	}
+	if (stdio_open(&s->io, false, spawn, &packet, err) < 0)
+		return -1;
 	spawn_encode(spawn, &packet);
 	int result = packet_send(s->monitor, MESSAGE_SPAWN, 0, &packet, err);
 
@@ -248,7 +226,6 @@ static int send_spawn(struct session *s, struct spawn *spawn, struct error *err)
 
 static void session_release(struct session *s)
 {
-	relay_release(&s->relay);
 	fd_close(&s->monitor);
 	fd_close(&s->signals);
 }
@@ -256,29 +233,16 @@ static void session_release(struct session *s)
 int session_exec(const struct sandbox *sandbox, struct spawn *spawn, int *ret_status,
 		 struct error *err)
 {
-	struct session s = {.sandbox = sandbox,
-			    .monitor = -1,
-			    .signals = -1,
-			    .relay = {-1, -1, STR_INIT},
-			    .status = -1};
-	struct termios saved;
-	bool raw = false;
+	struct session s = SESSION_INIT(sandbox);
 	int result = -1;
 
-	if (connect_monitor(sandbox, &s.monitor, err) == 0 &&
-	    streams_examine(&s.streams, err) == 0 && catch_signals(&s.signals, err) == 0 &&
+	if (connect_monitor(sandbox, &s.monitor, err) == 0 && catch_signals(&s.signals, err) == 0 &&
 	    send_spawn(&s, spawn, err) == 0) {
-		raw = s.streams.interactive && terminal_raw(STDIN_FILENO, &saved) == 0;
-		s.relay.input = s.streams.interactive ? STDIN_FILENO : -1;
 		result = 0;
 		while (result == 0 && s.status < 0)
 			result = exec_turn(&s, spawn->argv.items[0], err);
-		for (struct pollfd last = {.fd = s.relay.master, .events = POLLIN};
-		     s.relay.master >= 0 && poll(&last, 1, 0) > 0;)
-			print_output(&s);
-		if (raw)
-			terminal_restore(STDIN_FILENO, &saved);
 	}
+	stdio_finish(&s.io);
 	if (result == 0)
 		*ret_status = exit_status_of(s.status);
 	else if (s.failed_status)
@@ -338,17 +302,14 @@ static int attach_turn(struct session *s, struct error *err)
 int session_attach(const struct sandbox *sandbox, int *ret_status, bool *ret_left,
 		   struct error *err)
 {
-	struct session s = {.sandbox = sandbox,
-			    .monitor = -1,
-			    .signals = -1,
-			    .relay = {-1, -1, STR_INIT},
-			    .status = -1};
+	struct session s = SESSION_INIT(sandbox);
 	struct termios saved;
 	bool raw = false;
 	int result = -1;
 
 	if (connect_monitor(sandbox, &s.monitor, err) == 0 &&
 	    streams_examine(&s.streams, err) == 0 && catch_signals(&s.signals, err) == 0) {
+		s.attached = true;
 		send_size(&s, MESSAGE_ATTACH);
 		raw = terminal_raw(STDIN_FILENO, &saved) == 0;
 		result = 0;
@@ -365,20 +326,45 @@ int session_attach(const struct sandbox *sandbox, int *ret_status, bool *ret_lef
 	return result;
 }
 
-int session_stop(const struct sandbox *sandbox, uint32_t grace_ms, struct error *err)
+/* Whether the monitor has taken the request. One with too many clients closes the connection. */
+static int ask_to_stop(const struct sandbox *sandbox, uint32_t grace_ms, struct error *err)
 {
-	struct session s = {.sandbox = sandbox, .signals = -1, .relay = {-1, -1, STR_INIT}};
+	autoerror struct error ignored = ERROR_INIT;
+	autopacket struct packet packet = PACKET_INIT;
+	struct session s = SESSION_INIT(sandbox);
 
-	s.monitor = -1;
 	if (connect_monitor(sandbox, &s.monitor, err) < 0)
 		return -1;
 	send_number(&s, MESSAGE_STOP, grace_ms);
-	/* The lease is free when everything inside is gone and the monitor has tidied up. */
-	autofd int lease = -1;
-	int result = sandbox_lease_wait(sandbox, &lease, err);
+	int result = packet_receive(s.monitor, false, &packet, &ignored);
 
 	session_release(&s);
-	return result;
+	return result == 0 ? 0 : 1;
+}
+
+int session_stop(const struct sandbox *sandbox, uint32_t grace_ms, struct error *err)
+{
+	enum { TRIES = 200 };
+	autofd int lease = -1;
+	int result = 1;
+
+	for (int i = 0; result == 1; i++) {
+		if (i == TRIES)
+			return error_set(err, ERR_RUNNING, "the monitor of %s does not answer",
+					 sandbox->name);
+		result = ask_to_stop(sandbox, grace_ms, err);
+		/* It has ended between two tries. */
+		if (result < 0 && i > 0 && err->code == ERR_NOT_RUNNING) {
+			error_clear(err);
+			result = 0;
+		}
+		if (result == 1)
+			nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	if (result < 0)
+		return -1;
+	/* The lease is free when everything inside is gone and the monitor has tidied up. */
+	return sandbox_lease_wait(NULL, sandbox, &lease, err);
 }
 
 int session_where(const struct sandbox *sandbox, pid_t *ret_pid, int *ret_keep, struct error *err)

@@ -63,7 +63,7 @@ static int enter_root(const struct child *child, struct error *err)
 	sandbox.fd = fd;
 	if (view_open(&root, &sandbox, child->forgetful, &view, err) < 0)
 		return -1;
-	return rootfs_enter(child->plan, &sandbox, &view, root.temp, err);
+	return rootfs_enter(child->plan, &sandbox, &view, &root, err);
 }
 
 static int set_up(const struct child *child, struct error *err)
@@ -145,6 +145,13 @@ int sandbox_start(const struct root *root, const struct plan *plan, const struct
 		error_errno(err, "cannot start the sandbox in its limits");
 		kill(pid, SIGKILL);
 		wait_for(pid, &status);
+		return -1;
+	}
+	/* A sandbox that does not read must not hold up its monitor. */
+	if (fcntl(mine, F_SETFL, O_NONBLOCK) < 0) {
+		error_errno(err, "cannot prepare the control socket");
+		kill(pid, SIGKILL);
+		wait_for(pid, NULL);
 		return -1;
 	}
 	*ret = (struct started){.pid = pid, .control = steal_fd(&mine)};

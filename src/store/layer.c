@@ -23,7 +23,7 @@ static const char *boot_id(void)
 		autofd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 		ssize_t n = fd < 0 ? -1 : read(fd, id, sizeof id - 1);
 
-		/* Without it every layer that is not settled counts as torn: safe, only slower. */
+		/* Without it layers are settled when they are made: safe, only slower. */
 		if (n <= 0)
 			return "unknown";
 		id[strcspn(id, "\n")] = '\0';
@@ -75,6 +75,41 @@ int layer_open(const struct root *root, const char *id, json_t **ret_description
 	return 0;
 }
 
+int layer_hold(const struct root *root, const char *id, int *ret_fd, struct error *err)
+{
+	for (;;) {
+		json_t *description = NULL;
+		autofd int fd = -1;
+		int result = layer_open(root, id, &description, &fd, err);
+
+		json_decref(description);
+		if (result != 0)
+			return result;
+		/* Its maker lets go of it at any moment. */
+		if (lock_directory_shared(fd, err) < 0)
+			return error_wrap(err, "layer %s", id);
+		if (!lock_still_named(root->layers, id, fd))
+			continue;
+		*ret_fd = steal_fd(&fd);
+		return 0;
+	}
+}
+
+/* One of an earlier boot that may be torn. */
+static int discard_torn(const struct root *root, const char *id, struct error *err)
+{
+	autofd int held = open_beneath(root->layers, id, O_RDONLY | O_DIRECTORY, 0);
+	int busy = held < 0 ? 0 : lock_directory_try(held, err);
+
+	if (busy < 0)
+		return -1;
+	if (busy) {
+		error_set(err, ERR_RUNNING, "the layer %s must be made anew, and is in use", id);
+		return error_hint(err, "`jib ls` tells which sandboxes run; stop them first");
+	}
+	return root_discard(root, root->layers, id, err);
+}
+
 int layer_begin(const struct root *root, const char *id, struct layer_making *ret,
 		struct error *err)
 {
@@ -94,8 +129,7 @@ int layer_begin(const struct root *root, const char *id, struct layer_making *re
 		return -1;
 	if (result == 0)
 		return 1;
-	/* One of an earlier boot that may be torn. */
-	if (root_discard(root, root->layers, id, err) < 0)
+	if (discard_torn(root, id, err) < 0)
 		return -1;
 	if (root_make_temp(root, "layer", &making.temp, &making.fd, err) < 0)
 		return -1;
@@ -117,8 +151,16 @@ static int write_description(int fd, json_t *description, bool durable, struct e
 
 int layer_finish(struct layer_making *making, json_t *description, struct error *err)
 {
-	json_object_set_new(description, "boot", json_string(boot_id()));
-	int result = write_description(making->fd, description, false, err);
+	/* Where the boots cannot be told apart a layer that waits to be settled would be torn. */
+	bool settled = strcmp(boot_id(), "unknown") == 0;
+
+	if (settled && syncfs(making->fd) < 0) {
+		json_decref(description);
+		return error_errno(err, "cannot sync the layer %s", making->id);
+	}
+	if (!settled)
+		json_object_set_new(description, "boot", json_string(boot_id()));
+	int result = write_description(making->fd, description, settled, err);
 
 	json_decref(description);
 	if (result < 0)
@@ -126,6 +168,8 @@ int layer_finish(struct layer_making *making, json_t *description, struct error 
 	if (syscall(SYS_renameat2, making->root->temp, making->temp, making->root->layers,
 		    making->id, RENAME_NOREPLACE) < 0)
 		return error_errno(err, "cannot put the layer %s in place", making->id);
+	if (settled && fsync(making->root->layers) < 0)
+		return error_errno(err, "cannot sync the layer %s", making->id);
 	free(steal_ptr(&making->temp));
 	layer_abort(making);
 	return 0;
@@ -177,7 +221,9 @@ int layer_settle(const struct root *root, char *const *ids, struct error *err)
 
 		if (result < 0)
 			return -1;
-		if (result == 1 || layer_is_settled(description)) {
+		if (result == 1)
+			return error_set(err, ERR_CORRUPT, "the layer %s is gone or torn", *ids);
+		if (layer_is_settled(description)) {
 			json_decref(description);
 			continue;
 		}

@@ -30,6 +30,12 @@
 int layer_open(const struct root *root, const char *id, json_t **ret_description, int *ret_fd,
 	       struct error *err);
 
+/*
+ * Locks a usable layer against being discarded, for as long as *ret_fd is open; any number may.
+ * 1 when there is none.
+ */
+int layer_hold(const struct root *root, const char *id, int *ret_fd, struct error *err);
+
 struct layer_making {
 	const struct root *root;
 	char *id;
@@ -43,7 +49,10 @@ struct layer_making {
 		NULL, NULL, NULL, -1, -1 \
 	}
 
-/* Waits for another maker of the same layer. 0, or 1 when the layer exists. */
+/*
+ * Waits for another maker of the same layer. 0, or 1 when the layer exists. ERR_RUNNING when it
+ * has to be made anew and a sandbox still uses what is there.
+ */
 int layer_begin(const struct root *root, const char *id, struct layer_making *ret,
 		struct error *err);
 /* Consumes the description. */
@@ -55,5 +64,5 @@ void layer_abort(struct layer_making *making);
 /* Whether a layer still has to be synced before a sandbox on it can be promised to last. */
 bool layer_is_settled(const json_t *description);
 
-/* Syncs the file system of the layers and marks these as lasting. */
+/* Syncs the file system of the layers and marks these as lasting. ERR_CORRUPT when one is gone. */
 int layer_settle(const struct root *root, char *const *ids, struct error *err);

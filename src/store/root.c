@@ -70,16 +70,19 @@ static int check_contents(int fd, const char *path, struct error *err)
 	return 0;
 }
 
-static int open_root_directory(const char *path, struct error *err)
+/* 1 when there is none and `create` is false. */
+static int open_root_directory(const char *path, bool create, int *ret, struct error *err)
 {
 	struct stat st;
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+	if (create && mkdir(path, 0700) < 0 && errno != EEXIST) {
 		error_errno(err, "cannot create %s", path);
 		return error_hint(err, "set JIB_ROOT to a directory that you can write");
 	}
 	autofd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	if (fd < 0 && errno == ENOENT && !create)
+		return 1;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_errno(err, "cannot open %s", path);
 	if (st.st_uid != geteuid()) {
@@ -88,10 +91,14 @@ static int open_root_directory(const char *path, struct error *err)
 	}
 	if (check_contents(fd, path, err) < 0)
 		return -1;
+	/* Empty, and whoever asks for a list has not given it to jib. */
+	if (!create && faccessat(fd, ".layers", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return 1;
 	/* Sandboxes hold setuid files of their own making: nobody else may reach them (T14). */
 	if (st.st_mode & 0077 && fchmod(fd, 0700) < 0)
 		return error_errno(err, "cannot make %s private (mode 0700)", path);
-	return steal_fd(&fd);
+	*ret = steal_fd(&fd);
+	return 0;
 }
 
 static int prove_once(const struct root *root, root_prove *prove, struct error *err)
@@ -107,15 +114,21 @@ static int prove_once(const struct root *root, root_prove *prove, struct error *
 	return 0;
 }
 
-int root_open(root_prove *prove, struct root *ret, struct error *err)
+static int open_any(bool create, root_prove *prove, struct root *ret, struct error *err)
 {
 	autoroot struct root root = ROOT_INIT;
 
 	if (root_path(&root.path, err) < 0)
 		return -1;
-	root.fd = open_root_directory(root.path, err);
-	if (root.fd < 0)
+	int missing = open_root_directory(root.path, create, &root.fd, err);
+
+	if (missing < 0)
 		return -1;
+	if (missing) {
+		*ret = root;
+		root = (struct root)ROOT_INIT;
+		return 0;
+	}
 	if (dir_make_at(root.fd, ".layers", 0700, &root.layers, err) < 0 ||
 	    dir_make_at(root.fd, ".tmp", 0700, &root.temp, err) < 0)
 		return error_wrap(err, "%s", root.path);
@@ -125,6 +138,16 @@ int root_open(root_prove *prove, struct root *ret, struct error *err)
 	*ret = root;
 	root = (struct root)ROOT_INIT;
 	return 0;
+}
+
+int root_open(root_prove *prove, struct root *ret, struct error *err)
+{
+	return open_any(true, prove, ret, err);
+}
+
+int root_open_existing(struct root *ret, struct error *err)
+{
+	return open_any(false, NULL, ret, err);
 }
 
 int root_reopen(const struct root *root, struct root *ret, struct error *err)
@@ -175,11 +198,10 @@ int root_make_temp(const struct root *root, const char *prefix, char **ret_name,
 		autofd int fd = open_beneath(root->temp, name, O_RDONLY | O_DIRECTORY, 0);
 		/* Between mkdir and lock a sweeper may have taken it for a leftover. */
 		int held = fd >= 0 ? lock_directory_try(fd, err) : 1;
-		struct stat st;
 
 		if (held < 0)
 			return -1;
-		if (held == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0) {
+		if (held == 0 && lock_still_named(root->temp, name, fd)) {
 			*ret_name = steal_ptr(&name);
 			*ret_fd = steal_fd(&fd);
 			return 0;
@@ -212,11 +234,17 @@ static bool claim_abandoned(const struct root *root, const char *name, int *ret_
 	autoerror struct error ignored = ERROR_INIT;
 
 	*ret_fd = open_beneath(root->temp, name, O_RDWR | O_NONBLOCK, 0);
-	if (*ret_fd >= 0)
-		return lock_try(*ret_fd, &ignored) == 0;
-	*ret_fd = open_beneath(root->temp, name, O_RDONLY | O_DIRECTORY, 0);
-	/* What is neither a file nor a directory is nothing of ours. */
-	return *ret_fd < 0 || lock_directory_try(*ret_fd, &ignored) == 0;
+	int busy = *ret_fd >= 0 ? lock_try(*ret_fd, &ignored) : 0;
+
+	if (*ret_fd < 0) {
+		*ret_fd = open_beneath(root->temp, name, O_RDONLY | O_DIRECTORY, 0);
+		/* What is neither a file nor a directory is nothing of ours. */
+		if (*ret_fd < 0)
+			return errno != ENOENT;
+		busy = lock_directory_try(*ret_fd, &ignored);
+	}
+	/* The name may be a newcomer's by now, whose lock is another. */
+	return busy == 0 && lock_still_named(root->temp, name, *ret_fd);
 }
 
 void root_sweep(const struct root *root)

@@ -31,12 +31,18 @@ struct root {
 int root_path(char **ret, struct error *err);
 
 /*
- * Opens the root and makes what is missing. `prove` is called with the fd of a root that has
- * not been proven yet (the trial mount; store/ cannot do it itself); NULL for commands that
- * only read.
+ * Opens the root and makes what is missing: for commands that create. `prove` is called with the
+ * fd of a root that has not been proven yet (the trial mount; store/ cannot do it itself), or
+ * NULL.
  */
 typedef int root_prove(int dirfd, struct error *err);
 int root_open(root_prove *prove, struct root *ret, struct error *err);
+
+/*
+ * For all other commands: makes no root, and no empty directory into one. Where there is none the
+ * root has the path alone, and holds no sandboxes.
+ */
+int root_open_existing(struct root *ret, struct error *err);
 void root_close(struct root *root);
 #define autoroot __attribute__((cleanup(root_close)))
 

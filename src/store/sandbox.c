@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/memory.h"
+#include "store/layer.h"
 #include "store/name.h"
 
 enum { SCHEMA = 1, RECORD_MAX = 1 << 20 };
@@ -322,6 +323,12 @@ failed:
 	return error_wrap(err, "cannot create the sandbox %s", sandbox->name);
 }
 
+static int not_found(const char *name, struct error *err)
+{
+	error_set(err, ERR_NOT_FOUND, "there is no sandbox %s", name);
+	return error_hint(err, "`jib ls` lists the sandboxes");
+}
+
 int sandbox_open(const struct root *root, const char *name, struct sandbox *ret, struct error *err)
 {
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
@@ -330,13 +337,12 @@ int sandbox_open(const struct root *root, const char *name, struct sandbox *ret,
 	if (name_check(name, err) < 0)
 		return -1;
 	sandbox.name = xstrdup(name);
+	if (root->fd < 0)
+		return not_found(name, err);
 	sandbox.fd = open_beneath(root->fd, name, O_RDONLY | O_DIRECTORY, 0);
-	if (sandbox.fd < 0) {
-		if (errno != ENOENT)
-			return error_errno(err, "cannot open the sandbox %s", name);
-		error_set(err, ERR_NOT_FOUND, "there is no sandbox %s", name);
-		return error_hint(err, "`jib ls` lists the sandboxes");
-	}
+	if (sandbox.fd < 0)
+		return errno == ENOENT ? not_found(name, err)
+				       : error_errno(err, "cannot open the sandbox %s", name);
 	if (file_read_at(sandbox.fd, "sandbox.json", RECORD_MAX, &text, err) < 0 ||
 	    read_record(text.s, text.len, &sandbox, err) < 0) {
 		if (err && err->number == ENOENT)
@@ -358,6 +364,10 @@ static int compare_names(const void *a, const void *b)
 
 int sandbox_names(const struct root *root, struct strv *ret, struct error *err)
 {
+	if (root->fd < 0) {
+		*ret = (struct strv)STRV_INIT;
+		return 0;
+	}
 	int fd = open_beneath(root->fd, ".", O_RDONLY | O_DIRECTORY, 0);
 	autodir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct strv names = STRV_INIT;
@@ -377,28 +387,105 @@ int sandbox_names(const struct root *root, struct strv *ret, struct error *err)
 	return 0;
 }
 
-int sandbox_lease(const struct sandbox *sandbox, int *ret_fd, struct error *err)
+/* Removal is by name: what is leased must be what has the name. */
+static int check_name_kept(const struct root *root, const struct sandbox *sandbox,
+			   struct error *err)
 {
+	return lock_still_named(root->fd, sandbox->name, sandbox->fd)
+		       ? 0
+		       : not_found(sandbox->name, err);
+}
+
+int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *ret_fd,
+		  struct error *err)
+{
+	/* Also before: a file in the directory of one that is being removed would be in the way. */
+	if (check_name_kept(root, sandbox, err) < 0)
+		return -1;
 	autofd int fd = open_beneath(sandbox->fd, "lease", O_RDWR | O_CREAT, 0600);
 
 	if (fd < 0)
-		return error_errno(err, "cannot open the lease of %s", sandbox->name);
+		return errno == ENOENT
+			       ? not_found(sandbox->name, err)
+			       : error_errno(err, "cannot open the lease of %s", sandbox->name);
 	int result = lock_try(fd, err);
 
 	if (result == 0)
 		result = lock_directory_try(sandbox->fd, err);
 	if (result == 0)
+		result = check_name_kept(root, sandbox, err);
+	if (result == 0)
 		*ret_fd = steal_fd(&fd);
 	return result;
 }
 
-int sandbox_lease_wait(const struct sandbox *sandbox, int *ret_fd, struct error *err)
+int sandbox_lease_wait(const struct root *root, const struct sandbox *sandbox, int *ret_fd,
+		       struct error *err)
 {
+	if (root && check_name_kept(root, sandbox, err) < 0)
+		return -1;
 	autofd int fd = open_beneath(sandbox->fd, "lease", O_RDWR | O_CREAT, 0600);
 
+	if (fd < 0 && errno == ENOENT && root)
+		return not_found(sandbox->name, err);
 	if (fd < 0 || lock_wait(fd, err) < 0 || lock_directory_wait(sandbox->fd, err) < 0)
 		return error_errno(err, "cannot wait for the lease of %s", sandbox->name);
+	if (root && check_name_kept(root, sandbox, err) < 0)
+		return -1;
 	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+void layer_holds_release(struct layer_holds *holds)
+{
+	for (size_t i = 0; i < holds->count; i++)
+		fd_close(&holds->fds[i]);
+	free(holds->fds);
+	*holds = (struct layer_holds){0};
+}
+
+static int hold_layer(const struct root *root, const struct sandbox *sandbox, const char *id,
+		      struct layer_holds *holds, struct error *err)
+{
+	int fd = -1;
+	int result = layer_hold(root, id, &fd, err);
+
+	if (result < 0)
+		return error_wrap(err, "sandbox %s", sandbox->name);
+	if (result == 0) {
+		holds->fds = xreallocarray(holds->fds, holds->count + 1, sizeof *holds->fds);
+		holds->fds[holds->count++] = fd;
+		return 0;
+	}
+	if (faccessat(root->layers, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+		error_errno(err, "sandbox %s: cannot open the layer %s", sandbox->name, id);
+		return error_hint(err, "it was removed from %s/.layers", root->path);
+	}
+	error_set(
+		err, ERR_CORRUPT,
+		"the layer %s of the sandbox %s was cut off by a power failure before it was synced",
+		id, sandbox->name);
+	return error_hint(err,
+			  "a new sandbox of the same commit makes it anew; its changes are in "
+			  "%s/%s/upper",
+			  root->path, sandbox->name);
+}
+
+int sandbox_hold_layers(const struct root *root, const struct sandbox *sandbox,
+			struct layer_holds *ret, struct error *err)
+{
+	autoholds struct layer_holds holds = {0};
+
+	for (size_t i = 0; i < sandbox->repo_count; i++) {
+		const struct strv *lists[] = {&sandbox->repos[i].tree, &sandbox->repos[i].git};
+
+		for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
+			for (size_t n = 0; n < lists[k]->len; n++)
+				if (hold_layer(root, sandbox, lists[k]->items[n], &holds, err) < 0)
+					return -1;
+	}
+	*ret = holds;
+	holds = (struct layer_holds){0};
 	return 0;
 }
 

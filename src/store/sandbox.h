@@ -78,12 +78,33 @@ int sandbox_names(const struct root *root, struct strv *ret, struct error *err);
 /*
  * Takes the lease: 0 and the fd that holds it, 1 when somebody else has it. Beside the file the
  * directory itself (sandbox->fd) is locked: somebody who removes the file does not make a second
- * lease possible.
+ * lease possible. ERR_NOT_FOUND when the sandbox was removed since it was opened, even if there is
+ * another one of its name by now.
  */
-int sandbox_lease(const struct sandbox *sandbox, int *ret_fd, struct error *err);
+int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *ret_fd,
+		  struct error *err);
 
-/* Takes the lease as soon as whoever has it lets go. */
-int sandbox_lease_wait(const struct sandbox *sandbox, int *ret_fd, struct error *err);
+/*
+ * Takes the lease as soon as whoever has it lets go. `root` may be NULL for who only waits, and
+ * does nothing with a sandbox that may be gone then.
+ */
+int sandbox_lease_wait(const struct root *root, const struct sandbox *sandbox, int *ret_fd,
+		       struct error *err);
+
+/* The layers that a sandbox runs on, locked against being discarded (layer_hold()). */
+struct layer_holds {
+	int *fds;
+	size_t count;
+};
+
+/*
+ * For as long as the sandbox runs. ERR_CORRUPT when a layer was made before the last restart of
+ * the machine and not synced: its files may be torn.
+ */
+int sandbox_hold_layers(const struct root *root, const struct sandbox *sandbox,
+			struct layer_holds *ret, struct error *err);
+void layer_holds_release(struct layer_holds *holds);
+#define autoholds __attribute__((cleanup(layer_holds_release)))
 
 enum sandbox_state { SANDBOX_CREATED, SANDBOX_RUNNING, SANDBOX_STOPPED, SANDBOX_BROKEN };
 const char *sandbox_state_name(enum sandbox_state state);

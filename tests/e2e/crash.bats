@@ -41,7 +41,7 @@ next_base() {
 
 # whole NAME...: what the command after a crash finds
 whole() {
-	local names
+	local names left layer
 	names=$("$JIB" ls --json | json \
 		'[s["name"] for s in d] if {s["state"] for s in d} <= {"created", "stopped"} else d') || return
 	[[ -z $(ls -A "$JIB_ROOT/.tmp") ]] || {
@@ -49,11 +49,11 @@ whole() {
 		return 1
 	}
 	# A layer has its description, and nothing of a writer that died.
-	[[ -z $(find "$JIB_ROOT/.layers" -maxdepth 2 -name '*.tmp' -o -maxdepth 2 -name '*.lock') ]] || {
-		echo "left in .layers: $(ls -R "$JIB_ROOT/.layers" | grep -e tmp -e lock)"
+	left=$(find "$JIB_ROOT/.layers" -maxdepth 2 -name '*.tmp' -o -maxdepth 2 -name '*.lock')
+	[[ -z $left ]] || {
+		echo "left in .layers: $left"
 		return 1
 	}
-	local layer
 	for layer in "$JIB_ROOT"/.layers/*; do
 		[[ -s $layer/layer.json && -d $layer/tree ]] || return
 	done
@@ -362,7 +362,9 @@ fill() {
 	if ! as_root; then
 		# What an ordinary user can have that is full: files that may not grow.
 		old_one
-		next_base full
+		# The tree layer is there already: what has to be written is jib's own to write.
+		git branch new-ref
+		before=$(host_hash "$T/repo")
 		trap '' XFSZ
 		run -1 bash -c 'ulimit -f 0; exec "$JIB" new k -q'
 		[[ $output == "jib: "*"File too large"* ]]

@@ -125,7 +125,7 @@ changes() {
 	inside 'for i in 1 2 3 4; do echo $i >$i; git add $i; git commit -qm "c$i"; done
 		cat >~/editor <<-"EOF"
 			#!/bin/sh
-			{ grep c2 "$1"; grep c1 "$1" | sed s/^pick/fixup/; grep c4 "$1"; } >"$1.new"
+			{ grep " c2$" "$1"; grep " c1$" "$1" | sed s/^pick/fixup/; grep " c4$" "$1"; } >"$1.new"
 			mv "$1.new" "$1"
 		EOF
 		chmod +x ~/editor; GIT_SEQUENCE_EDITOR=~/editor git rebase -q -i HEAD~4'

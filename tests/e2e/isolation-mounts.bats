@@ -300,6 +300,74 @@ SH
 	fi
 }
 
+@test "T12: a bind does not bring in the host's kernel" {
+	for place in /sys /sys/fs/cgroup /sys/kernel/mm /dev /dev/pts; do
+		[[ -d $place ]] || continue
+		run -125 "$JIB" run --rm --bind "$place:/bound" -- true
+		[[ $output == *"a mount of the host's kernel"* ]]
+	done
+	[[ ! -e /sys/kernel/uevent_seqnum ]] ||
+		run -125 "$JIB" run --rm --bind /sys/kernel/uevent_seqnum:/bound -- true
+	# What is not the kernel's, and a device, which does not open.
+	run -0 "$JIB" run -q --rm --bind /dev/shm:/bound --bind /dev/null:/null -- \
+		sh -c '! echo x 2>/dev/null >/null'
+	as_root || return 0
+	mkdir -p "$T/chroot/proc" "$T/chroot/sub dir" "$T/chroot/sub"
+	cat >"$T/binds" <<'SH'
+mount -t proc proc "$T/chroot/proc" && mount -t sysfs sysfs "$T/chroot/sub dir" || exit 3
+"$JIB" run --rm --bind "$T/chroot:/c:rw" -- test -e /c/proc/sys && exit 4
+"$JIB" run --rm --bind "$T/chroot/proc/sys:/c:rw" -- true && exit 5
+"$JIB" run --rm --bind "$T/chroot/proc/sys/kernel/core_pattern:/c:rw" -- true && exit 6
+"$JIB" run --rm --bind "$T/chroot/sub dir:/c" -- true && exit 7
+"$JIB" run --rm -q --bind "$T/chroot/sub:/c" -- test -d /c
+SH
+	run -0 unshare --mount sh "$T/binds"
+	echo "$output"
+	[[ $output == *"$T/chroot/proc is a mount of the host's kernel"* ]]
+	[[ $output == *"$T/chroot/sub dir is a mount of the host's kernel"* ]]
+}
+
+@test "T12: the store, the home and the host's kernel are not seen through /opt" {
+	as_root || skip "writes to /opt"
+	opt=$(mktemp -d /opt/t.XXXX)
+	status=0
+	under_opt || status=$?
+	rm -rf --one-file-system "$opt"
+	[[ $status == 0 ]]
+}
+
+under_opt() {
+	mkdir -p "$opt/h/work" "$opt/chroot/proc" "$opt/link"
+	cp "$HOME/.gitconfig" "$opt/h"
+	echo password >"$opt/h/.netrc"
+	echo other >"$opt/other"
+	cat >"$T/inside" <<'SH'
+set -e
+[ "$(cat "$1/other")" = other ]
+[ -z "$(ls -A "$1/store")" ] || { echo the store; exit 1; }
+! touch "$1/store/x" 2>/dev/null
+[ ! -e "$1/h/.netrc" ] || { echo the home; exit 1; }
+[ -z "$(ls -A "$1/chroot/proc")" ] || { echo proc; exit 1; }
+SH
+	# A home in memory, one that is kept, and the one of the other layout.
+	HOME=$opt/h JIB_ROOT=$opt/store unshare --mount sh -e -c '
+		mount -t proc proc "$1/chroot/proc"
+		"$JIB" run -q --rm --bind "$T/inside:/inside" -- sh /inside "$1"
+		"$JIB" run -q --rm -- sh -c "echo x >~/x"
+		"$JIB" run a -q --bind "$T/inside:/inside" --bind "$T/inside:$HOME/deep/inside" -- \
+			sh -c "sh /inside \$1 && sh \$HOME/deep/inside \$1 && echo kept >~/kept" sh "$1"
+		"$JIB" run a -q -- grep kept "$1/h/kept"
+		"$JIB" run b -q --layout jib --bind "$T/inside:/inside" --bind "$T/inside:$HOME/work/i" -- \
+			sh -c "sh /inside \$1 && sh $HOME/work/i \$1 && echo x >~/x" sh "$1"
+		rm -r "$HOME" && ! "$JIB" run a -q -- true' sh "$opt" >"$T/out" 2>&1 || {
+		cat "$T/out"
+		return 1
+	}
+	cat "$T/out"
+	grep -q "the home directory $opt/h cannot be made" "$T/out" && [[ ! -e $opt/h ]] &&
+		[[ $(ls -A "$opt/store/a/home") == kept ]]
+}
+
 # ---- T14 ----
 
 @test "T14: a setuid file of a sandbox gives nobody anything" {

@@ -439,6 +439,19 @@ os.execv(sys.argv[1], sys.argv[1:])' "$JIB" run "s-$each" -q -- sh -c "
 	[[ $(names) == "" ]]
 }
 
+@test "--bind refuses a target in a repository" {
+	mkdir "$T/data"
+	echo data >"$T/data/file"
+	local each
+	for each in "$T/data/file:$T/repo/new" "$T/data:$T/repo/src" "$T/data:$T/repo:rw"; do
+		fails_125 "lies in a repository of the sandbox" jib run --bind "$each" -- true
+	done
+	fails_125 "lies in a repository of the sandbox" \
+		jib run --layout jib --bind "$T/data:/home/jib/.git/repo/x" -- true
+	[[ $(names) == "" ]]
+	[[ $(inside --bind "$T/data/file:$T/repository" -- cat "$T/repository") == data ]]
+}
+
 @test "--bind refuses the sandbox's own places and what cannot be meant" {
 	mkdir "$T/data"
 	fails_125 "/proc is the sandbox's own" jib run --bind "$T/data:/proc" -- true

@@ -121,7 +121,11 @@ static int check(const struct temp *temp, const char *source, const char *rest, 
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 	autoerror struct error ignored = ERROR_INIT;
 
-	sandbox_add_repo(&sandbox)->host = xstrdup(host);
+	struct sandbox_repo *repo = sandbox_add_repo(&sandbox);
+
+	repo->host = xstrdup(host);
+	repo->path = xstrdup("/inside/repo");
+	repo->git_path = xstrdup("/inside/.git/repo");
 	assert_success(plan_add_bind(&plan, text, &ignored), &ignored);
 	return plan_check(&plan, &sandbox, root, err);
 }
@@ -141,6 +145,15 @@ static void checks(void **state)
 		{"work/repo", ":ro", NULL},
 		{"work/repository", ":rw", NULL},
 		{"roots", ":rw", NULL},
+		{"other", ":/inside", NULL},
+		{"other", ":/inside/repo", "lies in a repository"},
+		{"other", ":/inside/repo/new", "lies in a repository"},
+		{"other", ":/inside/.git/repo/new", "lies in a repository"},
+		{"other", ":/inside/repository", NULL},
+		/* the host's kernel */
+		{"/sys", ":/x", "/sys is a mount of the host's kernel"},
+		{"/sys/kernel", ":/x", "a mount of the host's kernel"},
+		{"/dev/null", ":/x", NULL},
 		/* the sandbox's own places */
 		{"other", ":/", "root itself"},
 		{"other", "://", "root itself"},

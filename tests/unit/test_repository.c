@@ -317,6 +317,13 @@ static void of_somebody_else(void **state)
 	/* Only root can make such a one. */
 	if (geteuid() != 0)
 		skip();
+	autofree char *worktree = temp_path(temp, "wt");
+	autorepository struct repository linked = REPOSITORY_INIT;
+
+	git(path, "worktree", "add", "-q", worktree, NULL);
+	assert_int_equal(fchownat(temp->fd, "r/.git/worktrees/wt", 65534, 65534, 0), 0);
+	find(worktree, &linked);
+	assert_false(linked.trusted);
 	assert_int_equal(fchownat(temp->fd, "r/.git", 65534, 65534, 0), 0);
 	find(path, &found);
 	assert_false(found.trusted);

@@ -412,13 +412,13 @@ static void leases_and_states(void **state)
 	/* Looking does not make it one that has run. */
 	assert_int_equal(state_of(&root, "one"), SANDBOX_CREATED);
 	assert_success(sandbox_open(&root, "one", &sandbox, &err), &err);
-	assert_int_equal(sandbox_lease(&sandbox, &lease, &err), 0);
+	assert_int_equal(sandbox_lease(&root, &sandbox, &lease, &err), 0);
 	assert_int_equal(state_of(&root, "one"), SANDBOX_RUNNING);
-	assert_int_equal(sandbox_lease(&sandbox, &second, &err), 1);
+	assert_int_equal(sandbox_lease(&root, &sandbox, &second, &err), 1);
 	assert_int_equal(second, -1);
 	fd_close(&lease);
 	assert_int_equal(state_of(&root, "one"), SANDBOX_STOPPED);
-	assert_success(sandbox_lease_wait(&sandbox, &lease, &err), &err);
+	assert_success(sandbox_lease_wait(&root, &sandbox, &lease, &err), &err);
 	assert_int_equal(state_of(&root, "one"), SANDBOX_RUNNING);
 	assert_string_equal(sandbox_state_name(SANDBOX_CREATED), "created");
 	assert_string_equal(sandbox_state_name(SANDBOX_RUNNING), "running");
@@ -458,7 +458,7 @@ static void holder_is_killed(void **state)
 		int lease;
 
 		if (sandbox_open(&root, "one", &sandbox, NULL) == 0 &&
-		    sandbox_lease(&sandbox, &lease, NULL) == 0 && write(ready[1], "x", 1) == 1)
+		    sandbox_lease(&root, &sandbox, &lease, NULL) == 0 && write(ready[1], "x", 1) == 1)
 			for (;;)
 				pause();
 		_exit(1);
