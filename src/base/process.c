@@ -6,12 +6,13 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 
-enum { DEFAULT_LIMIT = 64 << 20, ERRORS_KEPT = 8192 };
+enum { DEFAULT_LIMIT = 64 << 20, ERRORS_KEPT = 8192, REST_READS = 64 };
 
 int wait_for(pid_t pid, int *ret_status)
 {
@@ -74,12 +75,14 @@ int process_start(const struct process_spec *spec, struct process *ret, struct e
 	return 0;
 }
 
-/* Returns 1 at the end of the file, 0 when there is more, -1. */
+/* Returns 1 at the end of the file (or of what is there, of a non-blocking one), 0, or -1. */
 static int drain(int fd, struct str *into)
 {
 	char buffer[16384];
 	ssize_t n = read(fd, buffer, sizeof buffer);
 
+	if (n < 0 && errno == EAGAIN)
+		return 1;
 	if (n < 0)
 		return errno == EINTR ? 0 : -1;
 	if (n > 0)
@@ -87,42 +90,83 @@ static int drain(int fd, struct str *into)
 	return n == 0;
 }
 
+static int drain_output(struct process *process, struct str *output, struct error *err)
+{
+	int end = drain(process->out, output);
+
+	if (end < 0)
+		return error_errno(err, "cannot read output");
+	if (output->len > process->limit)
+		return error_set(err, ERR_SYSTEM, "more than %zu bytes of output", process->limit);
+	if (end)
+		fd_close(&process->out);
+	return 0;
+}
+
+static int drain_errors(struct process *process, struct str *errors, struct error *err)
+{
+	int end = drain(process->err, errors);
+
+	if (end < 0)
+		return error_errno(err, "cannot read output");
+	if (errors->len > 2UL * ERRORS_KEPT) {
+		size_t cut = errors->len - ERRORS_KEPT;
+
+		memmove(errors->s, errors->s + cut, ERRORS_KEPT + 1UL);
+		errors->len = ERRORS_KEPT;
+	}
+	if (end)
+		fd_close(&process->err);
+	return 0;
+}
+
+/*
+ * What it has written before it ended is in the pipes. Another process may hold them open (a
+ * filter that leaves one behind) and may even go on writing: no more than fits into a pipe is
+ * read.
+ */
+static int collect_rest(struct process *process, struct str *output, struct str *errors,
+			struct error *err)
+{
+	if (process->out >= 0)
+		fcntl(process->out, F_SETFL, O_RDONLY | O_NONBLOCK);
+	if (process->err >= 0)
+		fcntl(process->err, F_SETFL, O_RDONLY | O_NONBLOCK);
+	for (int i = 0; i < REST_READS && process->out >= 0; i++)
+		if (drain_output(process, output, err) < 0)
+			return -1;
+	for (int i = 0; i < REST_READS && process->err >= 0; i++)
+		if (drain_errors(process, errors, err) < 0)
+			return -1;
+	fd_close(&process->out);
+	fd_close(&process->err);
+	return 0;
+}
+
 static int collect(struct process *process, struct str *output, struct str *errors,
 		   struct error *err)
 {
+	/* Without one (Linux before 5.3, a seccomp filter) only the ends of the pipes count. */
+	autofd int ended = (int)syscall(SYS_pidfd_open, process->pid, 0);
+
 	while (process->out >= 0 || process->err >= 0) {
-		struct pollfd polled[2] = {
+		struct pollfd polled[3] = {
 			{.fd = process->out, .events = POLLIN},
 			{.fd = process->err, .events = POLLIN},
+			{.fd = ended, .events = POLLIN},
 		};
 
-		if (poll(polled, 2, -1) < 0 && errno != EINTR)
+		if (poll(polled, 3, -1) < 0) {
+			if (errno == EINTR)
+				continue;
 			return error_errno(err, "cannot wait for output");
-		if (polled[0].revents) {
-			int end = drain(process->out, output);
-
-			if (end < 0)
-				return error_errno(err, "cannot read output");
-			if (output->len > process->limit)
-				return error_set(err, ERR_SYSTEM, "more than %zu bytes of output",
-						 process->limit);
-			if (end)
-				fd_close(&process->out);
 		}
-		if (polled[1].revents) {
-			int end = drain(process->err, errors);
-
-			if (end < 0)
-				return error_errno(err, "cannot read output");
-			if (errors->len > 2UL * ERRORS_KEPT) {
-				size_t cut = errors->len - ERRORS_KEPT;
-
-				memmove(errors->s, errors->s + cut, ERRORS_KEPT + 1UL);
-				errors->len = ERRORS_KEPT;
-			}
-			if (end)
-				fd_close(&process->err);
-		}
+		if (polled[2].revents)
+			return collect_rest(process, output, errors, err);
+		if (polled[0].revents && drain_output(process, output, err) < 0)
+			return -1;
+		if (polled[1].revents && drain_errors(process, errors, err) < 0)
+			return -1;
 	}
 	return 0;
 }

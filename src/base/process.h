@@ -40,7 +40,7 @@ struct process {
 int process_start(const struct process_spec *spec, struct process *ret, struct error *err);
 
 /*
- * Reads both outputs to their ends and waits. *ret_status is what wait(2) gives. `errors` may be
+ * Reads both outputs until the process has ended, whoever else holds them open, and waits. *ret_status is what wait(2) gives. `errors` may be
  * NULL. Whatever happens, the process is waited for and the struct is empty afterwards.
  */
 int process_finish(struct process *process, struct str *output, struct str *errors, int *ret_status,

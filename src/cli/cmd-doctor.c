@@ -1,19 +1,19 @@
 /*
  * doctor: what this machine can do, what is missing, and the command that mends it.
  */
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "base/process.h"
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "git/git.h"
 #include "kernel/probe.h"
 #include "store/root.h"
 
@@ -23,32 +23,22 @@
  */
 static int find_objects(const char *repo, char **ret, struct error *err)
 {
-	const char *const argv[] = {
-		"git",	      "-C",	 repo, "rev-parse", "--path-format=absolute",
-		"--git-path", "objects", NULL,
-	};
-	const char *path = getenv("PATH");
-	const char *home = getenv("HOME");
-	autofree char *path_variable = xasprintf("PATH=%s", path ? path : "/usr/bin:/bin");
-	/* git's safe.directory stands in the configuration of the user. */
-	autofree char *home_variable = xasprintf("HOME=%s", home ? home : "/nonexistent");
-	char *env[] = {path_variable, home_variable, (char[]){"LC_ALL=C"}, NULL};
-	struct process_spec spec = {.program = "git", .argv = (char *const *)argv, .env = env};
-	struct process process = PROCESS_INIT;
+	const char *const args[] = {"rev-parse", "--path-format=absolute", "--git-path", "objects",
+				    NULL};
 	autostr struct str output = STR_INIT;
-	autostr struct str errors = STR_INIT;
-	int status;
+	struct error failure = ERROR_INIT;
 
-	if (process_start(&spec, &process, NULL) < 0)
-		return 1;
-	if (process_finish(&process, &output, &errors, &status, err) < 0)
-		return -1;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		str_add_bytes(&errors, "", 0);
-		errors.s[strcspn(errors.s, "\n")] = '\0';
-		error_set(err, ERR_NOT_REPOSITORY, "%s is not a repository that git reads%s%s",
-			  repo, *errors.s ? ": " : "", errors.s);
-		return error_hint(err, "name a repository of yours with --repo, or none at all");
+	if (git_run(&(struct git_place){.directory = repo}, args, &output, &failure) < 0) {
+		bool missing = failure.number == ENOENT;
+
+		if (!missing) {
+			error_set(err, ERR_NOT_REPOSITORY,
+				  "%s is not a repository that git reads: %s", repo,
+				  failure.message);
+			error_hint(err, "name a repository of yours with --repo, or none at all");
+		}
+		error_clear(&failure);
+		return missing ? 1 : -1;
 	}
 	if (output.len && output.s[output.len - 1] == '\n')
 		output.s[--output.len] = '\0';

@@ -5,6 +5,22 @@
 
 #include "base/memory.h"
 #include "git/repository.h"
+#include "snapshot/settings.h"
+
+/* Of `user.` nothing but who commits: what else stands there names keys and accounts. */
+static bool is_for_inside(const struct config_item *item)
+{
+	static const char *const identity[] = {"user.name", "user.email", "user.useconfigonly"};
+
+	if (str_starts(item->key, "jib."))
+		return false;
+	if (!str_starts(item->key, "user."))
+		return setting_is_safe(item->key, item->value);
+	for (size_t i = 0; i < ARRAY_SIZE(identity); i++)
+		if (strcmp(item->key, identity[i]) == 0)
+			return setting_is_safe(item->key, item->value);
+	return false;
+}
 
 /* The user's identity, aliases and default branch: a system configuration for git inside. */
 static char *git_config(const struct config *config)
@@ -13,7 +29,7 @@ static char *git_config(const struct config *config)
 
 	str_add(&text, "# Made by jib from the host's git configuration at each start.\n");
 	for (size_t i = 0; i < config->count; i++)
-		if (!str_starts(config->items[i].key, "jib."))
+		if (is_for_inside(&config->items[i]))
 			config_write_item(&text, config->items[i].key, config->items[i].value);
 	return str_take(&text);
 }

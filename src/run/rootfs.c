@@ -71,9 +71,14 @@ static int open_file_target(int root, const char *path, int *ret, struct error *
 
 	if (open_directory(root, parent, &dir, err) < 0)
 		return -1;
-	autofd int made = open_beneath(dir, slash + 1, O_WRONLY | O_CREAT | O_NONBLOCK, 0644);
-	int fd = made < 0 ? -1 : open_beneath(dir, slash + 1, O_PATH, 0);
+	int fd = open_beneath(dir, slash + 1, O_PATH, 0);
 
+	/* Not opened for writing where it exists: the home's overlay would keep a copy. */
+	if (fd < 0 && errno == ENOENT) {
+		autofd int made = open_beneath(dir, slash + 1, O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+		fd = made < 0 ? -1 : open_beneath(dir, slash + 1, O_PATH, 0);
+	}
 	if (fd < 0)
 		return error_errno(err, "cannot prepare %s in the sandbox", path);
 	*ret = fd;

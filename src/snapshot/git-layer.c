@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,16 +10,16 @@
 #include "base/memory.h"
 #include "snapshot/layers.h"
 
-enum { ALTERNATES_DEPTH = 5, ALTERNATES_MAX = 1 << 20, PACK_PASSES = 10 };
+enum { COPY_DEPTH = 64, ALTERNATES_DEPTH = 5, ALTERNATES_MAX = 1 << 20, PACK_PASSES = 10 };
 
 static int open_trusted(int base, const char *name)
 {
 	return openat(base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-static int copy_entry(int from, int to, const char *name, struct error *err);
+static int copy_entry(int from, int to, const char *name, int depth, struct error *err);
 
-static int copy_content(int from, int to, struct error *err)
+static int copy_content(int from, int to, int depth, struct error *err)
 {
 	autodir DIR *dir = fdopendir(fcntl(from, F_DUPFD_CLOEXEC, 3));
 
@@ -33,17 +34,40 @@ static int copy_content(int from, int to, struct error *err)
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
 		    str_ends(entry->d_name, ".lock") || str_ends(entry->d_name, ".sample"))
 			continue;
-		if (copy_entry(from, to, entry->d_name, err) < 0)
+		if (copy_entry(from, to, entry->d_name, depth + 1, err) < 0)
 			return -1;
 	}
 }
 
-/* Copies a file or a directory of the host's git dir; what vanishes meanwhile is left out. */
-static int copy_entry(int from, int to, const char *name, struct error *err)
+/* A relative link means the same inside, where it is resolved; an absolute one need not. */
+static int copy_link(int from, int to, const char *name, struct error *err)
 {
-	autofd int fd = openat(from, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	char target[PATH_MAX];
+	ssize_t len = readlinkat(from, name, target, sizeof target - 1);
+
+	if (len <= 0 || target[0] == '/')
+		return 0;
+	target[len] = '\0';
+	if (symlinkat(target, to, name) < 0 && errno != EEXIST)
+		return error_errno(err, "cannot create the link %s", name);
+	return 0;
+}
+
+/*
+ * Copies a file or a directory of the host's git dir; what vanishes meanwhile is left out. Below
+ * the parts themselves (which may be links: git-new-workdir makes such a git dir) no link is
+ * followed: it may lead in a circle, or to a file that is nobody's business inside.
+ */
+static int copy_entry(int from, int to, const char *name, int depth, struct error *err)
+{
+	int follow = depth ? O_NOFOLLOW : 0;
+	autofd int fd = openat(from, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | follow);
 	struct stat st;
 
+	if (depth > COPY_DEPTH)
+		return error_set(err, ERR_GIT, "directories are nested too deep");
+	if (fd < 0 && errno == ELOOP && depth)
+		return copy_link(from, to, name, err);
 	if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENXIO))
 		return 0;
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -58,7 +82,7 @@ static int copy_entry(int from, int to, const char *name, struct error *err)
 		return 0;
 	autofd int sub = -1;
 
-	if (dir_make_at(to, name, 0755, &sub, err) < 0 || copy_content(fd, sub, err) < 0)
+	if (dir_make_at(to, name, 0755, &sub, err) < 0 || copy_content(fd, sub, depth, err) < 0)
 		return error_wrap(err, "%s", name);
 	return 0;
 }
@@ -119,13 +143,17 @@ static bool is_loose_object(const char *name)
 	return is_hex(name, 38) || is_hex(name, 62);
 }
 
-/* Not multi-pack-index: it names packs that may be gone a moment later. git works without. */
+/*
+ * git takes any name: its own maintenance writes loose-<id>.pack. Not multi-pack-index, which names
+ * packs that may be gone a moment later (git works without), and nothing that is being written.
+ */
 static bool is_pack_file(const char *name)
 {
 	static const char *const suffixes[] = {".pack",	  ".idx",      ".rev",
 					       ".bitmap", ".promisor", ".mtimes"};
 
-	if (!str_starts(name, "pack-"))
+	if (str_starts(name, "multi-pack-index") || str_starts(name, "tmp_") ||
+	    str_starts(name, ".tmp-"))
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++)
 		if (str_ends(name, suffixes[i]))
@@ -310,15 +338,15 @@ static int copy_refs(const struct repository *repository, int git, struct error 
 	if (own_fd < 0 || common_fd < 0)
 		return error_errno(err, "cannot read %s", repository->git_dir);
 	for (const char *const *name = own; *name; name++)
-		if (copy_entry(own_fd, git, *name, err) < 0)
+		if (copy_entry(own_fd, git, *name, 0, err) < 0)
 			return -1;
 	/* The index belongs to the tree layer; sparse patterns of a linked worktree to itself. */
 	autofd int own_info = open_trusted(own_fd, "info");
 
-	if (own_info >= 0 && copy_entry(own_fd, git, "info", err) < 0)
+	if (own_info >= 0 && copy_entry(own_fd, git, "info", 0, err) < 0)
 		return -1;
 	for (const char *const *name = common; *name; name++)
-		if (copy_entry(common_fd, git, *name, err) < 0)
+		if (copy_entry(common_fd, git, *name, 0, err) < 0)
 			return -1;
 	return 0;
 }

@@ -16,7 +16,10 @@
  */
 void settings_sanitise(const struct config *settings, struct str *ret);
 
-/* A URL without the password, and but for ssh without the user; anything else as it is. */
+/*
+ * A URL without the password, and but for ssh without the user; of http(s) also without the query.
+ * Anything else as it is.
+ */
 char *url_without_credentials(const char *url);
 
 /* The id of the tree layer, which is made when it is missing. */

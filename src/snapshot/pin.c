@@ -37,7 +37,7 @@ static int git_layer_id(const struct repository *repository, char **ret, struct 
 	struct hash hash;
 
 	hash_init(&hash);
-	hash_text(&hash, "git 1");
+	hash_text(&hash, "git 2");
 	if (fingerprint_take(repository, &hash, err) < 0)
 		return -1;
 	*ret = hash_id(&hash, "git");
@@ -161,10 +161,14 @@ static int whiteout(int dirfd, const char *name, struct error *err)
 static int fill_live(const struct layer_making *making, bool linked, const struct str *config,
 		     struct error *err)
 {
-	static const char *const hidden[] = {"index.lock", "HEAD.lock", "config.lock",
-					     "packed-refs.lock", "shallow.lock"};
-	static const char *const hidden_linked[] = {"commondir", "gitdir", "locked", "worktrees",
-						    "config.worktree"};
+	/*
+	 * Beside locks: what holds addresses with credentials, and configuration that is not
+	 * sanitised. Of `modules` that is one per submodule, at any depth: all of it goes.
+	 */
+	static const char *const hidden[] = {"index.lock",	 "HEAD.lock",	 "config.lock",
+					     "packed-refs.lock", "shallow.lock", "worktrees",
+					     "config.worktree",	 "FETCH_HEAD",	 "modules"};
+	static const char *const hidden_linked[] = {"commondir", "gitdir", "locked"};
 	autofd int git = -1, top = -1;
 
 	if (dir_make_at(making->fd, "tree", 0755, &git, err) < 0 ||
@@ -211,7 +215,7 @@ int pin_live(const struct root *root, const struct repository *repository, struc
 
 		settings_sanitise(&settings, &config);
 		hash_init(&hash);
-		hash_text(&hash, linked ? "live 1 linked" : "live 1");
+		hash_text(&hash, linked ? "live 2 linked" : "live 2");
 		hash_text(&hash, config.s);
 		autofree char *id = hash_id(&hash, "live");
 

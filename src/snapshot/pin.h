@@ -36,8 +36,9 @@ int pin_repository(const struct root *root, const struct repository *repository,
 
 /*
  * For --live: the host's own directories are the lower layers, and only a layer on top of them
- * is made, with the sanitised configuration and whiteouts over locks and over what ties a
- * linked worktree to its host.
+ * is made, with the sanitised configuration and whiteouts over locks, over what ties a
+ * linked worktree to its host, and over what may hold credentials: FETCH_HEAD, config.worktree,
+ * and modules/ as a whole, so that submodules are seen as files without a repository.
  */
 int pin_live(const struct root *root, const struct repository *repository, struct pin *ret,
 	     struct error *err);

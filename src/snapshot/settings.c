@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "snapshot/layers.h"
+#include "snapshot/settings.h"
 
 /*
  * Whether the user in front of a host is an address ("git@"), as for ssh. For all else it is half
@@ -20,6 +21,15 @@ static bool user_is_address(const char *text, const char *scheme_end)
 	       (strncasecmp(scheme, "ssh", 3) == 0 || strncasecmp(scheme_end - 3, "ssh", 3) == 0);
 }
 
+/* Of these the query is no part of where a repository is; ?private_token= stands there. */
+static bool is_http(const char *text, const char *scheme_end)
+{
+	size_t len = (size_t)(scheme_end - text);
+
+	return (len >= 4 && strncasecmp(scheme_end - 4, "http", 4) == 0) ||
+	       (len >= 5 && strncasecmp(scheme_end - 5, "https", 5) == 0);
+}
+
 char *url_without_credentials(const char *url)
 {
 	const char *scheme_end = strstr(url, "://");
@@ -29,14 +39,15 @@ char *url_without_credentials(const char *url)
 	const char *host = scheme_end + 3;
 	const char *path = host + strcspn(host, "/?#");
 	const char *at = memrchr(host, '@', (size_t)(path - host));
+	size_t len = is_http(url, scheme_end) ? strcspn(url, "?") : strlen(url);
 
 	if (!at)
-		return xstrdup(url);
+		return xstrndup(url, len);
 	const char *colon = memchr(host, ':', (size_t)(at - host));
 	size_t user = user_is_address(url, scheme_end) ? (size_t)((colon ? colon : at) - host) : 0;
 
-	return xasprintf("%.*s%.*s%s%s", (int)(host - url), url, (int)user, host, user ? "@" : "",
-			 at + 1);
+	return xasprintf("%.*s%.*s%s%.*s", (int)(host - url), url, (int)user, host, user ? "@" : "",
+			 (int)(url + len - at - 1), at + 1);
 }
 
 static bool matches(const char *key, const char *pattern)
@@ -170,18 +181,53 @@ static bool is_kept(const char *key)
 	return is_one_of(key, kept, ARRAY_SIZE(kept));
 }
 
-/* Whether a value holds an address with a password or token in it, wherever it stands. */
-static bool holds_credentials(const char *value)
+/* Whether a text holds an address with a password or token in it, wherever it stands. */
+static bool holds_credentials(const char *text)
 {
-	for (const char *url = strstr(value, "://"); url; url = strstr(url + 3, "://")) {
+	for (const char *url = strstr(text, "://"); url; url = strstr(url + 3, "://")) {
 		const char *end = url + 3 + strcspn(url + 3, "/?# \t\n\"'");
 		const char *at = memrchr(url + 3, '@', (size_t)(end - url - 3));
 
 		if (at &&
-		    (!user_is_address(value, url) || memchr(url + 3, ':', (size_t)(at - url - 3))))
+		    (!user_is_address(text, url) || memchr(url + 3, ':', (size_t)(at - url - 3))))
+			return true;
+		if (is_http(text, url) && url[3 + strcspn(url + 3, "? \t\n\"'")] == '?')
 			return true;
 	}
 	return false;
+}
+
+/*
+ * What runs a program or needs a key that only the host has: with it, what the user does all day
+ * (a commit, a diff) would fail inside. All of a merge driver goes, for without the program its
+ * name alone makes git give up.
+ */
+static bool needs_host(const char *key, const char *value)
+{
+	static const char *const bound[] = {
+		"commit.gpgsign",	  "commit.template",	    "tag.gpgsign",
+		"tag.forcesignannotated", "push.gpgsign",	    "log.showsignature",
+		"merge.verifysignatures", "diff.external",	    "diff.*.command",
+		"diff.*.textconv",	  "merge.*.driver",	    "merge.*.name",
+		"merge.*.recursive",	  "interactive.difffilter", "format.signaturefile",
+		"submodule.*.update",	  "user.signingkey",	    "gpg.",
+	};
+	/* Where a path is an address, a name or a program that may well be there. */
+	static const char *const paths[] = {
+		"remote.", "branch.",	 "submodule.*.url", "user.",
+		"author.", "committer.", "alias.",	    "filter.",
+	};
+
+	if (is_one_of(key, bound, ARRAY_SIZE(bound)))
+		return true;
+	return value && (value[0] == '/' || str_starts(value, "~/")) &&
+	       !is_one_of(key, paths, ARRAY_SIZE(paths));
+}
+
+bool setting_is_safe(const char *key, const char *value)
+{
+	return !needs_host(key, value) && !holds_credentials(key) &&
+	       !(value && holds_credentials(value));
 }
 
 void settings_sanitise(const struct config *settings, struct str *ret)
@@ -193,16 +239,15 @@ void settings_sanitise(const struct config *settings, struct str *ret)
 	for (size_t i = 0; i < settings->count; i++) {
 		const struct config_item *item = &settings->items[i];
 
-		if (!item->local || !is_kept(item->key))
+		if (!item->local || !is_kept(item->key) || needs_host(item->key, item->value))
 			continue;
 		if (item->value && is_one_of(item->key, urls, ARRAY_SIZE(urls))) {
 			autofree char *clean = url_without_credentials(item->value);
 
 			/* An address within an address: that of a proxy */
-			if (!holds_credentials(clean))
+			if (!holds_credentials(item->key) && !holds_credentials(clean))
 				config_write_item(ret, item->key, clean);
-		} else if (!item->value ||
-			   (!holds_credentials(item->key) && !holds_credentials(item->value))) {
+		} else if (setting_is_safe(item->key, item->value)) {
 			config_write_item(ret, item->key, item->value);
 		}
 	}

@@ -345,7 +345,7 @@ under_opt() {
 set -e
 [ "$(cat "$1/other")" = other ]
 [ -z "$(ls -A "$1/store")" ] || { echo the store; exit 1; }
-! touch "$1/store/x" 2>/dev/null
+if touch "$1/store/x" 2>/dev/null; then exit 1; fi
 [ ! -e "$1/h/.netrc" ] || { echo the home; exit 1; }
 [ -z "$(ls -A "$1/chroot/proc")" ] || { echo proc; exit 1; }
 SH

@@ -234,7 +234,8 @@ void in_mount_child(child_body *body, const struct temp *temp)
 
 /* ---- git ---- */
 
-static int run_git(const char *directory, va_list args, struct str *output, struct str *errors)
+static int run_git(const char *directory, const char *const *args, struct str *output,
+		   struct str *errors)
 {
 	autostrv struct strv argv = STRV_INIT;
 	autostrv struct strv env = STRV_INIT;
@@ -245,8 +246,8 @@ static int run_git(const char *directory, va_list args, struct str *output, stru
 	strv_add(&argv, "git");
 	strv_add(&argv, "-C");
 	strv_add(&argv, directory);
-	for (const char *arg; (arg = va_arg(args, const char *));)
-		strv_add(&argv, arg);
+	for (; *args; args++)
+		strv_add(&argv, *args);
 	for (char **item = environ; *item; item++)
 		if (!str_starts(*item, "GIT_"))
 			strv_add(&env, *item);
@@ -263,30 +264,22 @@ static int run_git(const char *directory, va_list args, struct str *output, stru
 	return status;
 }
 
-void git(const char *directory, ...)
+void git_at(const char *directory, const char *const *args)
 {
 	autostr struct str output = STR_INIT;
 	autostr struct str errors = STR_INIT;
-	va_list args;
-
-	va_start(args, directory);
 	int status = run_git(directory, args, &output, &errors);
 
-	va_end(args);
 	if (status != 0)
 		fail_msg("git: %s%s", output.s, errors.len ? errors.s : "");
 }
 
-char *git_says(const char *directory, ...)
+char *git_says_at(const char *directory, const char *const *args)
 {
 	struct str output = STR_INIT;
 	autostr struct str errors = STR_INIT;
-	va_list args;
-
-	va_start(args, directory);
 	int status = run_git(directory, args, &output, &errors);
 
-	va_end(args);
 	if (status != 0)
 		fail_msg("git: %s", errors.len ? errors.s : "failed");
 	if (output.len && output.s[output.len - 1] == '\n')
@@ -294,16 +287,12 @@ char *git_says(const char *directory, ...)
 	return str_take(&output);
 }
 
-int git_status(const char *directory, ...)
+int git_status_at(const char *directory, const char *const *args)
 {
 	autostr struct str output = STR_INIT;
 	autostr struct str errors = STR_INIT;
-	va_list args;
-
-	va_start(args, directory);
 	int status = run_git(directory, args, &output, &errors);
 
-	va_end(args);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

@@ -77,12 +77,16 @@ void in_mount_child(child_body *body, const struct temp *temp);
 		}                                                                         \
 	} while (0)
 
-/* git ARGS... in a directory; ends with NULL. */
-void git(const char *directory, ...) __attribute__((sentinel));
-/* Its stdout, without the last newline. */
-char *git_says(const char *directory, ...) __attribute__((sentinel));
-/* Its exit status. */
-int git_status(const char *directory, ...) __attribute__((sentinel));
+/*
+ * git ARGS... in a directory; ends with NULL. git() fails the test when git fails, git_says()
+ * gives its stdout without the last newline, git_status() its exit status.
+ */
+#define git(directory, ...) git_at(directory, (const char *const[]){__VA_ARGS__})
+#define git_says(directory, ...) git_says_at(directory, (const char *const[]){__VA_ARGS__})
+#define git_status(directory, ...) git_status_at(directory, (const char *const[]){__VA_ARGS__})
+void git_at(const char *directory, const char *const *args);
+char *git_says_at(const char *directory, const char *const *args);
+int git_status_at(const char *directory, const char *const *args);
 
 /* A repository with one commit of the file `file` on branch main. */
 char *make_repository(const struct temp *temp, const char *name);

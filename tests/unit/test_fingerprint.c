@@ -197,6 +197,7 @@ static struct timespec shown;
 static time_t step;
 static int looked;
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 int clock_gettime(clockid_t clock, struct timespec *ret)
 {
 	if (!shown.tv_sec || clock != CLOCK_REALTIME_COARSE)

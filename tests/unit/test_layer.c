@@ -218,7 +218,6 @@ static void settling(void **state)
 	make_layer(&root, "two");
 	strv_add(&ids, "one");
 	strv_add(&ids, "two");
-	strv_add(&ids, "missing");
 	assert_success(layer_settle(&root, ids.items, &err), &err);
 	assert_int_equal(open_layer(&root, "one", &settled), 0);
 	assert_true(settled);
@@ -230,6 +229,37 @@ static void settling(void **state)
 	assert_lacks(text, "boot");
 	assert_success(layer_settle(&root, ids.items, &err), &err);
 	assert_success(layer_settle(&root, NULL, &err), &err);
+	/* What is not there is not promised to last, nor what a power cut may have torn. */
+	strv_add(&ids, "torn");
+	assert_failure(layer_settle(&root, ids.items, &err), &err, ERR_CORRUPT, "torn");
+	error_clear(&err);
+	make_layer(&root, "torn");
+	put_text(root.layers, "torn/layer.json", "{\"boot\": \"00000000-another-boot\"}");
+	assert_failure(layer_settle(&root, ids.items, &err), &err, ERR_CORRUPT, "torn");
+}
+
+/* What a running sandbox looks at is not replaced under it. */
+static void holding(void **state)
+{
+	autoroot struct root root = ROOT_INIT;
+	autoerror struct error err = ERROR_INIT;
+	automaking struct layer_making making = LAYER_MAKING_INIT;
+	int first = -1, second = -1, none = -1;
+
+	open_test_root(*state, &root);
+	assert_int_equal(layer_hold(&root, "x", &none, &err), 1);
+	make_layer(&root, "x");
+	assert_success(layer_hold(&root, "x", &first, &err), &err);
+	assert_success(layer_hold(&root, "x", &second, &err), &err);
+	put_text(root.layers, "x/layer.json", "{\"boot\": \"00000000-another-boot\"}");
+	assert_int_equal(layer_hold(&root, "x", &none, &err), 1);
+	assert_int_equal(none, -1);
+	fd_close(&first);
+	assert_failure(layer_begin(&root, "x", &making, &err), &err, ERR_RUNNING, "in use");
+	error_clear(&err);
+	fd_close(&second);
+	assert_success(layer_begin(&root, "x", &making, &err), &err);
+	assert_false(exists(root.layers, "x"));
 }
 
 static void damaged(void **state)
@@ -292,6 +322,7 @@ int main(void)
 		WITH_TEMP(many_makers),
 		WITH_TEMP(killed_maker),
 		WITH_TEMP(of_another_boot),
+		WITH_TEMP(holding),
 		WITH_TEMP(empty_description),
 		WITH_TEMP(settling),
 		WITH_TEMP(damaged),

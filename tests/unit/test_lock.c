@@ -141,7 +141,7 @@ static int ends_with_exec(const struct temp *temp)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		execlp("sleep", "sleep", "1000", NULL);
+		execlp("sleep", "sleep", "1000", (char *)NULL);
 		_exit(1);
 	}
 	/* The pipe closes at the execve(2), and so does the lock. */

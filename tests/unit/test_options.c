@@ -77,7 +77,7 @@ static char *understood(const struct invocation *inv)
 		str_addf(&text, "<%s>", inv->args[i]);
 	if (inv->rest)
 		str_add(&text, "--");
-	for (size_t i = 0; i < inv->rest_count; i++)
+	for (size_t i = 0; inv->rest && i < inv->rest_count; i++)
 		str_addf(&text, "<%s>", inv->rest[i]);
 	return str_take(&text);
 }

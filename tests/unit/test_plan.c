@@ -328,7 +328,7 @@ static int start_beside_a_guest(const struct temp *temp)
 	setenv("TERMCAP", "SECRET", 1);
 	setenv("LANGUAGE", "SECRET", 1);
 	setenv("LD_PRELOAD_TOKEN", "SECRET", 1);
-	execl(program, "program", "start", NULL);
+	execl(program, "program", "start", (char *)NULL);
 	return 1;
 }
 

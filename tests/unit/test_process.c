@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/process.h"
@@ -98,6 +99,22 @@ static void a_lot_on_both(void **state)
 	/* Of what it complains about, the end is kept, because that is what says why. */
 	assert_true(outcome.err.len >= 4 && outcome.err.len <= 16384);
 	assert_string_equal(outcome.err.s + outcome.err.len - 4, "last");
+}
+
+/* What a process leaves behind may hold the pipes for as long as it likes. */
+static void outlived(void **state)
+{
+	autoerror struct error err = ERROR_INIT;
+	autooutcome struct outcome outcome = {0};
+	size_t fds = count_fds();
+	time_t start = time(NULL);
+
+	(void)state;
+	assert_success(run("sleep 5 & echo out; echo err >&2", 0, -1, &outcome, &err), &err);
+	assert_true(time(NULL) - start < 4);
+	assert_string_equal(outcome.out.s, "out\n");
+	assert_string_equal(outcome.err.s, "err\n");
+	nothing_is_left(fds);
 }
 
 static void output_limit(void **state)
@@ -206,9 +223,12 @@ static void signals_start_clean(void **state)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	assert_success(result, &err);
 	assert_contains(outcome.out.s, "SigBlk:\t0000000000000000\n");
-	const char *ignored = strstr(outcome.out.s, "SigIgn:\t");
+	const char *ignored = outcome.out.s ? strstr(outcome.out.s, "SigIgn:\t") : NULL;
 
-	assert_non_null(ignored);
+	if (!ignored) {
+		fail();
+		return;
+	}
 	assert_int_equal(strtoul(ignored + 8, NULL, 16) & (1UL << (SIGPIPE - 1)), 0);
 }
 
@@ -258,6 +278,7 @@ int main(void)
 		cmocka_unit_test(both_outputs),
 		cmocka_unit_test(no_output),
 		cmocka_unit_test(a_lot_on_both),
+		cmocka_unit_test(outlived),
 		cmocka_unit_test(output_limit),
 		cmocka_unit_test(input),
 		cmocka_unit_test(only_three_descriptors),

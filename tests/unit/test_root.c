@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -295,6 +296,84 @@ static void sweeping_after_a_kill(void **state)
 	assert_int_equal(count_entries(root.temp), 0);
 }
 
+/* A sweeper that opened a lock before it was released must not remove the next one of that name. */
+static void sweeping_named_locks(void **state)
+{
+	enum { HOLDERS = 4, SWEEPERS = 4, ROUNDS = 2000 };
+	autoroot struct root root = ROOT_INIT;
+	struct shared {
+		_Atomic int inside;
+		_Atomic int collisions;
+	} *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			 -1, 0);
+	pid_t pids[HOLDERS + SWEEPERS];
+
+	assert_true(shared != MAP_FAILED);
+	open_test_root(*state, &root);
+	for (int i = 0; i < HOLDERS + SWEEPERS; i++) {
+		pids[i] = fork();
+		assert_true(pids[i] >= 0);
+		if (pids[i] > 0)
+			continue;
+		for (int round = 0; round < ROUNDS; round++) {
+			int fd = -1;
+
+			if (i >= HOLDERS) {
+				root_sweep(&root);
+				continue;
+			}
+			if (lock_named(root.temp, "id.lock", &fd, NULL) < 0)
+				_exit(1);
+			if (shared->inside++)
+				shared->collisions++;
+			sched_yield();
+			shared->inside--;
+			lock_named_release(root.temp, "id.lock", &fd);
+		}
+		_exit(0);
+	}
+	for (int i = 0; i < HOLDERS + SWEEPERS; i++) {
+		int status;
+
+		assert_int_equal(wait_for(pids[i], &status), 0);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(shared->collisions, 0);
+	munmap(shared, sizeof *shared);
+}
+
+/* Who only asks changes nothing: no root is made, and no directory becomes one. */
+static void opening_what_exists(void **state)
+{
+	const struct temp *temp = *state;
+	autofree char *path = temp_path(temp, "root");
+	autoroot struct root missing = ROOT_INIT, empty = ROOT_INIT, other = ROOT_INIT;
+	autoroot struct root made = ROOT_INIT, found = ROOT_INIT;
+	autoerror struct error err = ERROR_INIT;
+	struct stat st;
+
+	setenv("JIB_ROOT", path, 1);
+	assert_success(root_open_existing(&missing, &err), &err);
+	assert_int_equal(missing.fd, -1);
+	assert_string_equal(missing.path, path);
+	assert_false(exists(temp->fd, "root"));
+	make_dirs(temp->fd, "root");
+	assert_success(root_open_existing(&empty, &err), &err);
+	assert_int_equal(empty.fd, -1);
+	assert_int_equal(fstatat(temp->fd, "root", &st, 0), 0);
+	assert_int_equal(st.st_mode & 0777, 0755);
+	assert_false(exists(temp->fd, "root/.tmp"));
+	open_test_root(temp, &made);
+	setenv("JIB_ROOT", path, 1);
+	assert_success(root_open_existing(&found, &err), &err);
+	assert_true(found.fd >= 0 && found.layers >= 0 && found.temp >= 0);
+	make_dirs(temp->fd, "other/things");
+	autofree char *other_path = temp_path(temp, "other");
+
+	setenv("JIB_ROOT", other_path, 1);
+	assert_failure(root_open_existing(&other, &err), &err, ERR_CONFIG, "other things");
+}
+
 /* Makers and sweepers at the same time: nobody loses what he holds. */
 static void sweeping_while_making(void **state)
 {
@@ -368,6 +447,8 @@ int main(void)
 		WITH_TEMP(making_and_discarding),
 		WITH_TEMP(sweeping),
 		WITH_TEMP(sweeping_after_a_kill),
+		WITH_TEMP(sweeping_named_locks),
+		WITH_TEMP(opening_what_exists),
 		WITH_TEMP(sweeping_while_making),
 		WITH_TEMP(reopening),
 	};

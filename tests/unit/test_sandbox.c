@@ -399,6 +399,30 @@ static void listing(void **state)
 
 /* ---- life ---- */
 
+/* Removal is by name, and the name may be another sandbox's by the time the lease is free. */
+static void lease_of_a_removed_one(void **state)
+{
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox old = SANDBOX_INIT;
+	autoerror struct error err = ERROR_INIT;
+	autofd int lease = -1;
+
+	open_test_root(*state, &root);
+	create(&root, "one");
+	assert_success(sandbox_open(&root, "one", &old, &err), &err);
+	/* Out of the way, but not deleted: as it is while somebody still deletes it. */
+	assert_int_equal(renameat(root.fd, "one", root.temp, "gone"), 0);
+	assert_failure(sandbox_lease(&root, &old, &lease, &err), &err, ERR_NOT_FOUND, "one");
+	error_clear(&err);
+	create(&root, "one");
+	assert_failure(sandbox_lease(&root, &old, &lease, &err), &err, ERR_NOT_FOUND, "one");
+	error_clear(&err);
+	assert_failure(sandbox_lease_wait(&root, &old, &lease, &err), &err, ERR_NOT_FOUND, "one");
+	error_clear(&err);
+	assert_int_equal(lease, -1);
+	assert_success(sandbox_lease_wait(NULL, &old, &lease, &err), &err);
+}
+
 static void leases_and_states(void **state)
 {
 	autoroot struct root root = ROOT_INIT;
@@ -458,7 +482,8 @@ static void holder_is_killed(void **state)
 		int lease;
 
 		if (sandbox_open(&root, "one", &sandbox, NULL) == 0 &&
-		    sandbox_lease(&root, &sandbox, &lease, NULL) == 0 && write(ready[1], "x", 1) == 1)
+		    sandbox_lease(&root, &sandbox, &lease, NULL) == 0 &&
+		    write(ready[1], "x", 1) == 1)
 			for (;;)
 				pause();
 		_exit(1);
@@ -533,6 +558,7 @@ int main(void)
 		WITH_TEMP(without_a_record),
 		WITH_TEMP(listing),
 		WITH_TEMP(leases_and_states),
+		WITH_TEMP(lease_of_a_removed_one),
 		WITH_TEMP(created_with_its_lease),
 		WITH_TEMP(holder_is_killed),
 		WITH_TEMP(removing),

@@ -21,7 +21,9 @@ static void urls(void **state)
 		/* The last @ of the authority is the one that counts. */
 		{"https://user:p@w@example.org/a", "https://example.org/a"},
 		{"https://example.org/a@b:c@d", "https://example.org/a@b:c@d"},
-		{"https://example.org?x=a@b", "https://example.org?x=a@b"},
+		{"https://example.org?x=a@b", "https://example.org"},
+		{"https://u:p@example.org/x?private_token=T#f", "https://example.org/x"},
+		{"ssh://git@example.org/x?y", "ssh://git@example.org/x?y"},
 		{"https://example.org#a:b@c", "https://example.org#a:b@c"},
 		{"https://u:p@example.org", "https://example.org"},
 		{"https://u:p@[::1]:80/x", "https://[::1]:80/x"},
@@ -110,6 +112,20 @@ static void dropped(void **state)
 		{"diff.x.textconv", "curl http://a.b/ ftp://u:SECRET@h"},
 		{"remote.origin.url", "https://proxy.org/https://u:SECRET@example.org/x"},
 		{"bare", "SECRET"},
+		{"alias.query", "!curl https://example.org/x?private_token=SECRET"},
+		/* what only the host has */
+		{"commit.gpgsign", "true"},
+		{"tag.gpgsign", "true"},
+		{"push.gpgsign", "true"},
+		{"commit.template", "SECRET"},
+		{"diff.external", "SECRET"},
+		{"diff.x.command", "SECRET"},
+		{"merge.x.driver", "SECRET"},
+		{"merge.x.name", "SECRET"},
+		{"interactive.difffilter", "SECRET"},
+		{"log.showsignature", "true"},
+		{"blame.ignorerevsfile", "/SECRET"},
+		{"diff.orderfile", "~/SECRET"},
 	};
 
 	(void)state;
@@ -141,6 +157,8 @@ static void kept(void **state)
 		{"alias.mail", "!mail a@example.org"},
 		{"filter.lfs.clean", "git-lfs clean -- %f"},
 		{"merge.ff", "only"},
+		{"remote.origin.url", "/srv/x.git"},
+		{"blame.ignorerevsfile", ".git-blame-ignore-revs"},
 	};
 
 	(void)state;
