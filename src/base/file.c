@@ -188,10 +188,8 @@ int dir_make_at(int dirfd, const char *name, mode_t mode, int *ret_fd, struct er
 
 int dir_make_path_at(int dirfd, const char *path, mode_t mode, int *ret_fd, struct error *err)
 {
-	autofd int at = open_beneath(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+	autofd int at = -1;
 
-	if (at < 0)
-		return error_errno(err, "cannot open a directory");
 	while (*path) {
 		size_t len = strcspn(path, "/");
 		autofree char *component = xstrndup(path, len);
@@ -201,11 +199,15 @@ int dir_make_path_at(int dirfd, const char *path, mode_t mode, int *ret_fd, stru
 			continue;
 		int next;
 
-		if (dir_make_at(at, component, mode, &next, err) < 0)
+		if (dir_make_at(at < 0 ? dirfd : at, component, mode, &next, err) < 0)
 			return -1;
 		fd_close(&at);
 		at = next;
 	}
+	if (at < 0)
+		at = open_beneath(dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+	if (at < 0)
+		return error_errno(err, "cannot open a directory");
 	*ret_fd = steal_fd(&at);
 	return 0;
 }

@@ -5,7 +5,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,12 +26,37 @@ int wait_for(pid_t pid, int *ret_status)
 	return result < 0 ? -1 : 0;
 }
 
+/*
+ * posix_spawnp(3) finds a program by trying to execute it in one directory of the PATH after the
+ * other, and an execve(2) that fails costs many times a look.
+ */
+static char *find_program(const char *name)
+{
+	const char *path = getenv("PATH");
+	struct stat st;
+
+	if (strchr(name, '/'))
+		return xstrdup(name);
+	while (path && *path) {
+		size_t len = strcspn(path, ":");
+		char *candidate = xasprintf("%.*s/%s", (int)len, path, name);
+
+		if (candidate[0] == '/' && stat(candidate, &st) == 0 && S_ISREG(st.st_mode) &&
+		    access(candidate, X_OK) == 0)
+			return candidate;
+		free(candidate);
+		path += len + (path[len] == ':');
+	}
+	return xstrdup(name);
+}
+
 int process_start(const struct process_spec *spec, struct process *ret, struct error *err)
 {
 	int out[2] = {-1, -1}, errors[2] = {-1, -1};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none, defaults;
+	autofree char *program = find_program(spec->program);
 	pid_t pid = -1;
 
 	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0) {
@@ -52,7 +79,7 @@ int process_start(const struct process_spec *spec, struct process *ret, struct e
 		posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, errors[1], STDERR_FILENO);
-	errno = posix_spawnp(&pid, spec->program, &actions, &attributes, spec->argv, spec->env);
+	errno = posix_spawnp(&pid, program, &actions, &attributes, spec->argv, spec->env);
 	bool failed = errno != 0;
 
 	if (failed)

@@ -150,11 +150,25 @@ static int check_place(const char *path, struct error *err)
 	return 0;
 }
 
+/* Live layers show all that the host has there, the other sandboxes in the store included. */
+static int check_live(const struct root *root, const struct repository *source, struct error *err)
+{
+	autofree char *store = realpath(root->path, NULL);
+
+	if (!store || (!path_within(store, source->top) && !path_within(store, source->common_dir)))
+		return 0;
+	error_set(err, ERR_UNSUPPORTED, "--live would show the store %s, which is inside %s", store,
+		  source->top);
+	return error_hint(err, "set JIB_ROOT to a directory outside of the repository");
+}
+
 static int add_repository(const struct root *root, const struct repository *source,
 			  struct sandbox *sandbox, struct error *err)
 {
 	autopin struct pin pin = {0};
 
+	if (sandbox->live && check_live(root, source, err) < 0)
+		return -1;
 	if (sandbox->live ? pin_live(root, source, &pin, err) < 0
 			  : pin_repository(root, source, show_progress, &pin, err) < 0)
 		return -1;

@@ -132,8 +132,12 @@ static int take(const struct repository *repository, struct state *state)
 	return 0;
 }
 
-/* Waits until the kernel's clock for files has passed what was seen. */
-static void wait_for_tick(const struct timespec *newest)
+bool fingerprint_is_settled(const struct timespec *before, const struct timespec *newest)
+{
+	return later(before, newest) || newest->tv_sec > before->tv_sec + 1;
+}
+
+void fingerprint_wait(const struct timespec *newest)
 {
 	struct timespec now;
 
@@ -160,11 +164,11 @@ int fingerprint_take(const struct repository *repository, struct hash *hash, str
 		 * then has a later time. Only a file from the future (a clock that was set back)
 		 * is not waited for.
 		 */
-		if (later(&before, &state.newest) || state.newest.tv_sec > before.tv_sec + 1) {
+		if (fingerprint_is_settled(&before, &state.newest)) {
 			*hash = attempt;
 			return 0;
 		}
-		wait_for_tick(&state.newest);
+		fingerprint_wait(&state.newest);
 	}
 	return error_set(err, ERR_UNSTABLE, "%s keeps changing", repository->git_dir);
 }

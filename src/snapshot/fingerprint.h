@@ -12,9 +12,20 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <time.h>
+
 #include "base/error.h"
 #include "git/repository.h"
 #include "snapshot/hash.h"
 
 /* Adds the state of the repository to the hash. ERR_UNSTABLE when it never rests for a tick. */
 int fingerprint_take(const struct repository *repository, struct hash *hash, struct error *err);
+
+/*
+ * The rule itself, for other files: is what was seen, the newest with that ctime, older than the
+ * tick in which looking began? If not, wait until the kernel's clock for files has passed it and
+ * look again.
+ */
+bool fingerprint_is_settled(const struct timespec *before, const struct timespec *newest);
+void fingerprint_wait(const struct timespec *newest);

@@ -11,8 +11,9 @@
 #include "base/memory.h"
 #include "snapshot/fingerprint.h"
 #include "snapshot/layers.h"
+#include "snapshot/sources.h"
 
-enum { TRIES = 20 };
+enum { TRIES = 20, GENERATIONS = 1000 };
 
 void pin_release(struct pin *pin)
 {
@@ -34,17 +35,24 @@ static char *branch_of(const char *ref)
 
 static int git_layer_id(const struct repository *repository, char **ret, struct error *err)
 {
+	const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
 	struct hash hash;
 
 	hash_init(&hash);
 	hash_text(&hash, "git 2");
+	/* They decide which configuration is the user's. */
+	hash_text(&hash, home ? home : "");
+	hash_text(&hash, xdg ? xdg : "");
 	if (fingerprint_take(repository, &hash, err) < 0)
 		return -1;
 	*ret = hash_id(&hash, "git");
 	return 0;
 }
 
-/* What a git layer remembers of the repository. 1 when its tree layer is gone. */
+/* Beside 0, 1 and -1: the layer is there, but what it was made from is not, or is different. */
+enum { STALE = 2 };
+
+/* What a git layer remembers of the repository. STALE when its tree layer is. */
 static int recall(const struct root *root, const json_t *description, const char *id,
 		  struct pin *ret, struct error *err)
 {
@@ -60,7 +68,7 @@ static int recall(const struct root *root, const json_t *description, const char
 
 	json_decref(tree_description);
 	if (result != 0)
-		return result;
+		return result < 0 ? -1 : STALE;
 	ret->base = base ? xstrdup(base) : NULL;
 	ret->branch = branch ? xstrdup(branch) : NULL;
 	strv_add(&ret->tree, tree);
@@ -76,39 +84,73 @@ static int open_recalled(const struct root *root, const char *id, struct pin *re
 	int result = layer_open(root, id, &description, &fd, err);
 
 	if (result == 0)
-		result = recall(root, description, id, ret, err);
+		result = sources_same(json_object_get(description, "sources"))
+				 ? recall(root, description, id, ret, err)
+				 : STALE;
 	json_decref(description);
 	return result;
 }
 
-/* Makes the layers. 0, 1 when the repository changed meanwhile (or another made them), -1. */
-static int make(const struct root *root, const struct repository *repository, const char *id,
-		pin_progress *progress, struct repository_head *head, struct config *settings,
+/*
+ * A layer that does not fit any more may be in use and stays: the next one for the same state of
+ * the repository gets another id. 0; 1 and the id to make; -1.
+ */
+static int find(const struct root *root, const char *fingerprint, struct pin *ret, char **ret_id,
 		struct error *err)
 {
+	for (int i = 0; i < GENERATIONS; i++) {
+		struct hash hash;
+
+		hash_init(&hash);
+		hash_text(&hash, fingerprint);
+		hash_bytes(&hash, &i, sizeof i);
+		autofree char *id = i ? hash_id(&hash, "git") : xstrdup(fingerprint);
+		int result = open_recalled(root, id, ret, err);
+
+		if (result == 1)
+			*ret_id = steal_ptr(&id);
+		if (result != STALE)
+			return result;
+	}
+	return error_set(err, ERR_UNSTABLE, "the layers of a repository keep becoming stale");
+}
+
+/* Makes the layers. 0, 1 when the repository changed meanwhile (or another made them), -1. */
+static int make(const struct root *root, const struct repository *repository,
+		const char *fingerprint, json_t **sources, pin_progress *progress,
+		struct repository_head *head, struct config *settings, struct error *err)
+{
 	automaking struct layer_making making = LAYER_MAKING_INIT;
+	autopin struct pin found = {0};
+	autofree char *id = NULL;
 	autofree char *tree_id = NULL;
 	autofree char *after = NULL;
 
 	if (repository_inspect(repository, head, err) < 0 ||
+	    /* before anything that they decide */
+	    sources_take(repository, sources, err) < 0 ||
 	    config_read_all(repository->top, settings, err) < 0 ||
 	    tree_layer(root, repository, head, settings, progress, &tree_id, err) < 0)
 		return -1;
-	int result = layer_begin(root, id, &making, err);
+	/* Perhaps only the tree layer was missing. */
+	int result = find(root, fingerprint, &found, &id, err);
 
+	if (result <= 0)
+		return result < 0 ? -1 : 1;
+	result = layer_begin(root, id, &making, err);
 	if (result != 0)
 		return result;
 	if (git_layer_fill(&making, repository, head, settings, tree_id, err) < 0)
 		return error_wrap(err, "cannot capture the repository %s", repository->top);
 	if (git_layer_id(repository, &after, err) < 0)
 		return -1;
-	if (strcmp(id, after) != 0)
+	if (strcmp(fingerprint, after) != 0 || !sources_same(*sources))
 		return 1;
 	autofree char *branch = branch_of(head->ref);
 	json_t *description =
-		json_pack("{s:i,s:s,s:s,s:s?,s:s?,s:s,s:s}", "version", 1, "kind", "git", "tree",
-			  tree_id, "base", head->commit, "branch", branch, "format", head->format,
-			  "repository", repository->common_dir);
+		json_pack("{s:i,s:s,s:s,s:s?,s:s?,s:s,s:s,s:O}", "version", 1, "kind", "git",
+			  "tree", tree_id, "base", head->commit, "branch", branch, "format",
+			  head->format, "repository", repository->common_dir, "sources", *sources);
 
 	if (!description)
 		return error_set(err, ERR_UNSUPPORTED, "a path or branch of %s is not valid UTF-8",
@@ -128,17 +170,21 @@ int pin_repository(const struct root *root, const struct repository *repository,
 		repository_head_release(&head);
 	}
 	for (int i = 0; i < TRIES; i++) {
+		autofree char *fingerprint = NULL;
 		autofree char *id = NULL;
+		json_t *sources = NULL;
 		struct repository_head head = {0};
 		struct config settings = CONFIG_INIT;
 
-		if (git_layer_id(repository, &id, err) < 0)
+		if (git_layer_id(repository, &fingerprint, err) < 0)
 			return -1;
-		int result = open_recalled(root, id, ret, err);
+		int result = find(root, fingerprint, ret, &id, err);
 
 		if (result <= 0)
 			return result;
-		result = make(root, repository, id, progress, &head, &settings, err);
+		result = make(root, repository, fingerprint, &sources, progress, &head, &settings,
+			      err);
+		json_decref(sources);
 		repository_head_release(&head);
 		config_release(&settings);
 		if (result < 0)

@@ -236,11 +236,16 @@ static bool claim_abandoned(const struct root *root, const char *name, int *ret_
 	*ret_fd = open_beneath(root->temp, name, O_RDWR | O_NONBLOCK, 0);
 	int busy = *ret_fd >= 0 ? lock_try(*ret_fd, &ignored) : 0;
 
+	/*
+	 * Only what certainly is no lock is taken without one: a link or a socket, or a directory
+	 * that was closed. A name that is gone may be a newcomer's lock at the next look.
+	 */
+	if (*ret_fd < 0 && errno != EISDIR)
+		return errno == ELOOP || errno == ENXIO;
 	if (*ret_fd < 0) {
 		*ret_fd = open_beneath(root->temp, name, O_RDONLY | O_DIRECTORY, 0);
-		/* What is neither a file nor a directory is nothing of ours. */
 		if (*ret_fd < 0)
-			return errno != ENOENT;
+			return errno == EACCES;
 		busy = lock_directory_try(*ret_fd, &ignored);
 	}
 	/* The name may be a newcomer's by now, whose lock is another. */

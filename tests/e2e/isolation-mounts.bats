@@ -328,7 +328,12 @@ SH
 }
 
 @test "T12: the store, the home and the host's kernel are not seen through /opt" {
-	as_root || skip "writes to /opt"
+	if ! as_root; then
+		# Nothing of an ordinary user's can be there, so there is nothing to see.
+		JIB_ROOT=/opt/store run -125 "$JIB" run --rm -q --repo "$T/repo" -- true
+		[[ $output == *"cannot create /opt/store"* ]]
+		return
+	fi
 	opt=$(mktemp -d /opt/t.XXXX)
 	status=0
 	under_opt || status=$?

@@ -92,7 +92,12 @@ os.execv(os.environ["JIB"], ["jib", "run", "one", "-q", "--", "sh", "-c", "exit 
 }
 
 @test "rm --force of a mounted and running sandbox stops nothing; joining it works" {
-	as_root || skip "mounting needs root"
+	if ! as_root; then
+		jib new one -q
+		run -1 jib mount one "$T"
+		[[ $output == *"needs root"* ]]
+		return
+	fi
 	jib run one -q -d -- sleep 600
 	mkdir "$T/at"
 	jib mount one "$T/at"
@@ -107,7 +112,12 @@ os.execv(os.environ["JIB"], ["jib", "run", "one", "-q", "--", "sh", "-c", "exit 
 }
 
 @test "mount by root refuses a live sandbox of another user's store" {
-	as_root || skip "mounting needs root"
+	if ! as_root; then
+		jib new one -q
+		run -1 jib mount one "$T"
+		[[ $output == *"needs root"* ]]
+		return
+	fi
 	jib new one --live -q
 	chown -R 65534:65534 "$JIB_ROOT"
 	chmod 755 "$T"

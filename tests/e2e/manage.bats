@@ -222,6 +222,7 @@ PY
 
 @test "rm takes no name that leads out of the store" {
 	mkdir "$T/outside"
+	jib new one
 	local each
 	for each in ../outside .layers .tmp . .. /; do
 		run -1 --separate-stderr jib rm --force "$each"

@@ -3,18 +3,18 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/process.h"
-
-enum { ORDINARY = 65534 };
 
 int temp_setup(void **state)
 {
@@ -179,24 +179,20 @@ void in_child(child_body *body, const struct temp *temp)
 
 static int user_body(child_body *body, const struct temp *temp)
 {
-	if (geteuid() == 0)
-		NEED(setgid(ORDINARY) == 0 && setuid(ORDINARY) == 0);
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	const struct __user_cap_data_struct none[2] = {0};
+
+	NEED(syscall(SYS_capset, &header, none) == 0);
 	return body(temp);
 }
 
 void in_user_child(child_body *body, const struct temp *temp)
 {
-	bool root = geteuid() == 0;
-
-	if (root)
-		assert_int_equal(fchown(temp->fd, ORDINARY, ORDINARY), 0);
 	pid_t pid = fork();
 
 	if (pid == 0)
 		_exit(user_body(body, temp));
 	assert_int_equal(finish(pid), 0);
-	if (root)
-		assert_int_equal(fchown(temp->fd, 0, 0), 0);
 }
 
 enum { NO_NAMESPACES = 77 };
@@ -228,7 +224,7 @@ void in_mount_child(child_body *body, const struct temp *temp)
 	int status = finish(pid);
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_NAMESPACES)
-		skip();
+		fail_msg("user namespaces are needed for this test");
 	assert_int_equal(status, 0);
 }
 

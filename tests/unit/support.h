@@ -64,7 +64,7 @@ void assert_lacks(const char *text, const char *part);
  */
 typedef int child_body(const struct temp *temp);
 void in_child(child_body *body, const struct temp *temp);
-/* The same as an ordinary user who owns the test's directory (root becomes uid 65534). */
+/* The same without capabilities: root is an ordinary user there, for whom modes count. */
 void in_user_child(child_body *body, const struct temp *temp);
 /* The same in a user and a mount namespace of its own; skips where there are none. */
 void in_mount_child(child_body *body, const struct temp *temp);

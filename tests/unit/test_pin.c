@@ -459,6 +459,62 @@ static void line_endings(void **state)
 	assert_string_equal(status, "");
 }
 
+/* Files outside of the repository count too, and a removed tree layer does not get in the way. */
+static void configuration_elsewhere(void **state)
+{
+	const struct temp *temp = *state;
+	autofree char *path = make_repository(temp, "r");
+	autofree char *included = temp_path(temp, "included");
+	autoroot struct root root = ROOT_INIT;
+	autopin struct pin lf = {0}, same = {0}, crlf = {0}, again = {0};
+
+	git(path, "config", "include.path", included, NULL);
+	open_test_root(temp, &root);
+	pin(&root, path, &lf);
+	pin(&root, path, &same);
+	assert_string_equal(same.git.items[0], lf.git.items[0]);
+	put_text(temp->fd, "included", "[core]\n\tautocrlf = true\n");
+	assert_int_equal(tree_remove_at(root.layers, lf.tree.items[0], NULL), 0);
+	pin(&root, path, &crlf);
+	assert_string_not_equal(crlf.git.items[0], lf.git.items[0]);
+	autofree char *file = layer_path(&root, &crlf.tree, "tree/file");
+	autofree char *text = get_text(AT_FDCWD, file);
+
+	assert_string_equal(text, "content\r\n");
+	assert_true(exists(root.layers, lf.git.items[0]));
+	pin(&root, path, &again);
+	assert_string_equal(again.git.items[0], crlf.git.items[0]);
+}
+
+/* A pack of git's maintenance, a link in a circle and one to a file outside. */
+static void odd_files(void **state)
+{
+	const struct temp *temp = *state;
+	autofree char *path = make_repository(temp, "r");
+	autoroot struct root root = ROOT_INIT;
+	autopin struct pin pinned = {0};
+
+	git(path, "maintenance", "run", "--task=loose-objects", NULL);
+	git(path, "maintenance", "run", "--task=loose-objects", NULL);
+	put_text(temp->fd, "secret", "SECRET");
+	assert_int_equal(mkdirat(temp->fd, "r/.git/hooks", 0755) < 0 && errno != EEXIST, 0);
+	autofree char *secret = temp_path(temp, "secret");
+
+	assert_int_equal(symlinkat(secret, temp->fd, "r/.git/hooks/x"), 0);
+	assert_int_equal(symlinkat(".", temp->fd, "r/.git/hooks/loop"), 0);
+	open_test_root(temp, &root);
+	pin(&root, path, &pinned);
+	autoview struct view view = layers_of(&root, &pinned);
+	autofree char *hook = layer_path(&root, &pinned.git, "tree/hooks/x");
+	autofree char *loop = layer_path(&root, &pinned.git, "tree/hooks/loop");
+	struct stat st;
+
+	assert_int_equal(git_status("/", IN(view), "fsck", "--strict", NULL), 0);
+	assert_int_equal(lstat(hook, &st), -1);
+	assert_int_equal(lstat(loop, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+}
+
 /* ---- live ---- */
 
 static void live(void **state)
@@ -481,11 +537,14 @@ static void live(void **state)
 	assert_string_equal(first.branch, "main");
 	assert_non_null(first.base);
 	autofree char *lock = layer_path(&root, &first.git, "tree/index.lock");
+	autofree char *modules = layer_path(&root, &first.git, "tree/modules");
 	autofree char *config = layer_path(&root, &first.git, "tree/config");
 	autofree char *commondir = layer_path(&root, &first.git, "tree/commondir");
 	autofree char *text = get_text(AT_FDCWD, config);
 
 	assert_int_equal(lstat(lock, &st), 0);
+	assert_true(S_ISCHR(st.st_mode) && st.st_rdev == 0);
+	assert_int_equal(lstat(modules, &st), 0);
 	assert_true(S_ISCHR(st.st_mode) && st.st_rdev == 0);
 	assert_lacks(text, "SECRET");
 	assert_int_equal(lstat(commondir, &st), -1);
@@ -515,6 +574,8 @@ int main(void)
 		WITH_TEMP(branch_moves_in_between),
 		WITH_TEMP(tree_layer_is_gone),
 		WITH_TEMP(line_endings),
+		WITH_TEMP(configuration_elsewhere),
+		WITH_TEMP(odd_files),
 		WITH_TEMP(live),
 	};
 

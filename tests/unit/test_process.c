@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -177,9 +178,12 @@ static void missing_programs(void **state)
 		{"/etc/passwd/x", ENOTDIR},
 	};
 	char *const argv[] = {sh, NULL};
+	autofree char *before = xstrdup(getenv("PATH"));
 	size_t fds = count_fds();
 
 	(void)state;
+	/* Where nothing hides behind a directory that cannot be searched. */
+	setenv("PATH", "/usr/bin:/bin", 1);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct process_spec spec = {
 			.program = cases[i].program, .argv = argv, .env = no_env};
@@ -192,6 +196,7 @@ static void missing_programs(void **state)
 		assert_int_equal(process.pid, -1);
 		process_abandon(&process);
 	}
+	setenv("PATH", before, 1);
 	nothing_is_left(fds);
 }
 

@@ -88,20 +88,20 @@ static void of_somebody_else(void **state)
 	const struct temp *temp = *state;
 	autoroot struct root root = ROOT_INIT;
 	autoerror struct error err = ERROR_INIT;
+	autofree char *path = temp_path(temp, "root");
 	struct stat st;
 
-	/* An ordinary user finds enough that is not his. */
-	setenv("JIB_ROOT", "/usr", 1);
-	if (geteuid() == 0) {
-		autofree char *path = temp_path(temp, "root");
+	/* Who cannot give anything away finds enough that is not his. */
+	make_dirs(temp->fd, "root");
+	bool given = fchownat(temp->fd, "root", 65534, 65534, 0) == 0;
 
-		make_dirs(temp->fd, "root");
-		assert_int_equal(fchownat(temp->fd, "root", 65534, 65534, 0), 0);
-		setenv("JIB_ROOT", path, 1);
-	}
+	/* In a user namespace of his own, root owns all that he sees. */
+	if (!given && geteuid() == 0)
+		skip();
+	setenv("JIB_ROOT", given ? path : "/usr", 1);
 	assert_failure(root_open(NULL, &root, &err), &err, ERR_PERMISSION, "somebody else");
 	assert_contains(err.hint, "JIB_ROOT");
-	if (geteuid() == 0) {
+	if (given) {
 		assert_int_equal(fstatat(temp->fd, "root", &st, 0), 0);
 		assert_int_equal(st.st_mode & 07777, 0755);
 		assert_false(exists(temp->fd, "root/.tmp"));
@@ -248,6 +248,7 @@ static void sweeping(void **state)
 	put_text(root.temp, "old.lock", "");
 	assert_int_equal(mkfifoat(root.temp, "fifo", 0600), 0);
 	assert_int_equal(symlinkat("../../outside", root.temp, "link"), 0);
+	assert_int_equal(mknodat(root.temp, "socket", S_IFSOCK | 0600, 0), 0);
 	fd_close(&fd);
 	root_sweep(&root);
 	assert_int_equal(count_entries(root.temp), 2);
