@@ -21,18 +21,13 @@ static const struct option exec_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
-static int exec_command(const struct invocation *invocation, struct error *err)
+/* One attempt; *ret_again when the sandbox ended just before it could be joined. */
+static int attempt(const struct invocation *invocation, bool *ret_again, struct error *err)
 {
 	autorunning struct running running = RUNNING_INIT;
 	struct process process = PROCESS_INIT;
 	int status = -1;
 
-	if (option_given(invocation, "quiet"))
-		output_quiet();
-	if (!invocation->rest) {
-		error_set(err, ERR_USAGE, "`jib exec` needs a command");
-		return error_hint(err, "jib exec %s -- CMD...", invocation->args[0]);
-	}
 	if (open_root(&running.root, err) < 0 ||
 	    sandbox_open(&running.root, invocation->args[0], &running.sandbox, err) < 0 ||
 	    config_start(config_place(&running.sandbox), &process, err) < 0 ||
@@ -50,10 +45,31 @@ static int exec_command(const struct invocation *invocation, struct error *err)
 		return refuse_mounted(&running.sandbox, err) < 0
 			       ? -1
 			       : running_foreground(&running, err);
-	if (refuse_run_options(invocation, &running.sandbox, err) < 0 ||
-	    session_exec(&running.sandbox, &running.spawn, &status, err) < 0)
-		return status;
+	if (refuse_run_options(invocation, &running.sandbox, err) < 0)
+		return -1;
+	if (session_exec(&running.sandbox, &running.spawn, &status, err) < 0)
+		*ret_again = err->code == ERR_NOT_RUNNING;
 	return status;
+}
+
+static int exec_command(const struct invocation *invocation, struct error *err)
+{
+	enum { TRIES = 10 };
+
+	if (option_given(invocation, "quiet"))
+		output_quiet();
+	if (!invocation->rest) {
+		error_set(err, ERR_USAGE, "`jib exec` needs a command");
+		return error_hint(err, "jib exec %s -- CMD...", invocation->args[0]);
+	}
+	for (int i = 0;; i++) {
+		bool again = false;
+		int status = attempt(invocation, &again, err);
+
+		if (!again || i == TRIES)
+			return status;
+		error_clear(err);
+	}
 }
 
 const struct command cmd_exec = {

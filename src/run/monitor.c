@@ -538,11 +538,19 @@ static int loop(struct monitor *m, struct error *err)
 static void tell_clients(struct monitor *m)
 {
 	for (size_t i = m->client_count; i-- > 0;) {
+		struct client *client = &m->clients[i];
 		autopacket struct packet packet = PACKET_INIT;
 
-		/* A command of `exec` that is still there dies with the sandbox. */
-		packet_put_u32(&packet, m->clients[i].command ? SIGKILL : (uint32_t)m->status);
-		answer(m, &m->clients[i], MESSAGE_EXITED, &packet);
+		/*
+		 * A command of `exec` that is still there dies with the sandbox. One whose request
+		 * was not read any more has not run at all, and may be tried again.
+		 */
+		if (!client->command && !client->attached) {
+			refuse(m, client, "it is ending");
+			continue;
+		}
+		packet_put_u32(&packet, client->command ? SIGKILL : (uint32_t)m->status);
+		answer(m, client, MESSAGE_EXITED, &packet);
 	}
 }
 
