@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -220,12 +221,40 @@ void view_tidy(const struct sandbox *sandbox)
 
 /* Changes. */
 
-static bool is_opaque(int dirfd, const char *name)
+static bool has_mark(int fd, const char *name, char wanted)
 {
 	char value;
+	ssize_t len = fgetxattr(fd, name, &value, 1);
+
+	if (!wanted)
+		return len >= 0 || errno == ERANGE;
+	return len == 1 && value == wanted;
+}
+
+static bool is_empty(int fd)
+{
+	autodir DIR *dir = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			return false;
+	return true;
+}
+
+/*
+ * A directory that was only entered or re-stamped was copied up: it carries the mark of its
+ * origin, and is no change. One that took the place of another is opaque. Of a new one its
+ * content counts, or, when it has none, itself.
+ */
+static bool is_changed_directory(int dirfd, const char *name)
+{
 	autofd int fd = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
 
-	return fd >= 0 && fgetxattr(fd, "user.overlay.opaque", &value, 1) == 1 && value == 'y';
+	if (fd < 0)
+		return false;
+	return has_mark(fd, "user.overlay.opaque", 'y') ||
+	       (!has_mark(fd, "user.overlay.origin", '\0') && is_empty(fd));
 }
 
 struct counting {
@@ -245,8 +274,7 @@ static int count_entry(void *data, int dirfd, const char *name, const char *path
 		counting->count++;
 		return TREE_SKIP;
 	}
-	/* A directory that was only entered or re-stamped is merged, not opaque, and no change. */
-	if (!S_ISDIR(st->st_mode) || is_opaque(dirfd, name))
+	if (!S_ISDIR(st->st_mode) || is_changed_directory(dirfd, name))
 		counting->count++;
 	return 0;
 }
