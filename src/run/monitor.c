@@ -486,11 +486,14 @@ static void turn_clients(struct monitor *m, const struct pollfd *polled, size_t 
 	 * may have dropped one already: its slot is then another's, whose turn comes again.
 	 */
 	for (size_t i = count; i-- > 0;) {
-		if (i < m->client_count && m->clients[i].fd == polled[i].fd &&
-		    m->clients[i].behind.len)
+		short events = polled[i].revents;
+
+		if (i >= m->client_count || m->clients[i].fd != polled[i].fd)
+			continue;
+		if (m->clients[i].behind.len)
 			catch_up(m, &m->clients[i]);
-		if (polled[i].revents & (POLLIN | POLLHUP | POLLERR) && i < m->client_count &&
-		    m->clients[i].fd == polled[i].fd)
+		if (i < m->client_count && m->clients[i].fd == polled[i].fd &&
+		    events & (POLLIN | POLLHUP | POLLERR))
 			handle_client(m, &m->clients[i]);
 	}
 }

@@ -123,11 +123,8 @@ static void add_listed(json_t *sources, const struct repository *repository, str
 
 static void take_states(json_t *sources, struct timespec *newest)
 {
-	const char *path;
-	json_t *known;
-
-	json_object_foreach(sources, path, known)
-		json_object_set_new(sources, path, state_of(path, newest));
+	for (void *at = json_object_iter(sources); at; at = json_object_iter_next(sources, at))
+		json_object_iter_set_new(sources, at, state_of(json_object_iter_key(at), newest));
 }
 
 int sources_take(const struct repository *repository, json_t **ret, struct error *err)

@@ -175,7 +175,7 @@ static void refused(const struct pair *pair, const void *bytes, size_t len, size
 {
 	autoerror struct error err = ERROR_INIT;
 	struct packet received = {.type = 77, .fds = {-1, -1, -1, -1}};
-	int fds[64];
+	int fds[64] = {0};
 
 	for (size_t i = 0; i < fd_count; i++)
 		fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
