@@ -292,6 +292,7 @@ int create_sandbox(const struct root *root, const struct invocation *invocation,
 	    config_bool(config, "jib.live", false, &live, err) < 0)
 		return -1;
 	sandbox.live = live || option_given(invocation, "live");
+	sandbox.passing = ret_lease && option_given(invocation, "rm");
 	sandbox.home = home_path(sandbox.layout);
 	for (size_t i = 0; i < sources->count; i++)
 		if (add_repository(root, &sources->repositories[i], &sandbox, err) < 0)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -13,6 +14,9 @@
 #include "base/str.h"
 
 enum { STAT_MAX = 4096, NOTE_MAX = 64 };
+
+/* In the inode: a block of its own for so little would be most of what a lease costs. */
+static const char note_name[] = "user.jib.init";
 
 /* Field 22 of /proc/PID/stat (proc(5)), in clock ticks after boot. 1 when there is no process. */
 static int start_time(pid_t pid, unsigned long long *ret, struct error *err)
@@ -51,32 +55,32 @@ int lifetime_note(int lease, pid_t init, struct error *err)
 		return result < 0 ? -1 : 0; /* dead already: nothing to wait for */
 	autofree char *note = xasprintf("%d %llu\n", (int)init, started);
 
-	if (pwrite(lease, note, strlen(note), 0) != (ssize_t)strlen(note))
-		return error_errno(err, "cannot write the lease");
+	if (fsetxattr(lease, note_name, note, strlen(note), 0) < 0)
+		return error_errno(err, "cannot note in the lease who holds it");
 	return 0;
 }
 
 int lifetime_clear(int lease, struct error *err)
 {
-	if (ftruncate(lease, 0) < 0)
-		return error_errno(err, "cannot write the lease");
+	if (fremovexattr(lease, note_name) < 0 && errno != ENODATA)
+		return error_errno(err, "cannot clear the lease");
 	return 0;
 }
 
 int lifetime_await(int lease, struct error *err)
 {
 	char note[NOTE_MAX + 1];
-	ssize_t n = pread(lease, note, NOTE_MAX, 0);
+	ssize_t n = fgetxattr(lease, note_name, note, NOTE_MAX);
 	unsigned long long started, now;
 	char *end;
 
 	if (n < 0)
-		return error_errno(err, "cannot read the lease");
+		return errno == ENODATA ? 0 : error_errno(err, "cannot read the lease");
 	note[n] = '\0';
 	pid_t pid = (pid_t)strtol(note, &end, 10);
 
 	if (pid <= 1 || *end != ' ')
-		return n ? lifetime_clear(lease, err) : 0;
+		return lifetime_clear(lease, err);
 	started = strtoull(end, NULL, 10);
 	autofd int process = (int)syscall(SYS_pidfd_open, pid, 0);
 

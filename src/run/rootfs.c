@@ -243,9 +243,9 @@ static int add_etc(int root, const struct plan *plan, const char *home, const st
 		   struct error *err)
 {
 	static const char *const files[] = {
-		"ld.so.cache", "localtime", "timezone",	  "os-release",	 "debian_version",
-		"services",    "protocols", "mime.types", "bash.bashrc", "profile",
-		"inputrc",     "shells",    "login.defs", "locale.conf", "nanorc",
+		"ld.so.cache",	  "localtime", "timezone",    "os-release",
+		"debian_version", "services",  "protocols",   "bash.bashrc",
+		"profile",	  "inputrc",   "locale.conf",
 	};
 	static const char *const directories[] = {
 		"/etc/ssl/certs",	"/etc/pki/tls/certs",

@@ -266,10 +266,11 @@ static int make_directories(const struct sandbox *sandbox, int fd, struct error 
 			if (mkdirat(inner, sandbox->repos[k].name, 0755) < 0)
 				return error_errno(err, "cannot create %s/%s/%s", pairs[i][0],
 						   pairs[i][1], sandbox->repos[k].name);
-		if (i == 2 && dir_make_at(outer, "home", 0700, &home_work, err) < 0)
+		if (i == 2 && !sandbox->passing &&
+		    dir_make_at(outer, "home", 0700, &home_work, err) < 0)
 			return -1;
 	}
-	return dir_make_at(fd, "home", 0700, &home, err);
+	return sandbox->passing ? 0 : dir_make_at(fd, "home", 0700, &home, err);
 }
 
 int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durable, int *ret_lease,

@@ -46,14 +46,15 @@ struct sandbox {
 	char *created; /* RFC 3339, UTC */
 	enum layout layout;
 	bool live;
-	char *home; /* the home directory's path inside */
+	char *home;   /* the home directory's path inside */
+	bool passing; /* not in the record: made for one run and discarded, without a home on disk */
 	struct sandbox_repo *repos;
 	size_t repo_count;
 };
 
-#define SANDBOX_INIT                                              \
-	{                                                         \
-		NULL, -1, NULL, LAYOUT_HOST, false, NULL, NULL, 0 \
+#define SANDBOX_INIT     \
+	{                \
+		.fd = -1 \
 	}
 
 void sandbox_release(struct sandbox *sandbox);

@@ -116,6 +116,16 @@ static int compare_depth(const void *a, const void *b)
 	return xl < yl ? -1 : xl > yl;
 }
 
+/* One that was made to be discarded, and then was not, has none yet. */
+static int make_home(const struct sandbox *sandbox, struct error *err)
+{
+	autofd int home = -1, work = -1;
+
+	if (dir_make_at(sandbox->fd, "home", 0700, &home, err) < 0)
+		return -1;
+	return dir_make_path_at(sandbox->fd, "work/home", 0700, &work, err);
+}
+
 int view_open(const struct root *root, const struct sandbox *sandbox, bool forgetful,
 	      struct view *ret, struct error *err)
 {
@@ -125,8 +135,9 @@ int view_open(const struct root *root, const struct sandbox *sandbox, bool forge
 
 	view.source = sandbox_mount_source(sandbox);
 	view.forgetful = forgetful;
-	if (!forgetful &&
-	    open_upper(sandbox, add_mount(&view, VIEW_HOME, sandbox->home), "home", NULL, err) < 0)
+	if (!forgetful && (make_home(sandbox, err) < 0 ||
+			   open_upper(sandbox, add_mount(&view, VIEW_HOME, sandbox->home), "home",
+				      NULL, err) < 0))
 		return error_wrap(err, "sandbox %s", sandbox->name);
 	/* A repository inside another one's work tree is mounted after it. */
 	for (size_t i = 0; i < sandbox->repo_count; i++)
@@ -296,6 +307,8 @@ static int count_upper(const struct sandbox *sandbox, const char *path, struct c
 {
 	autofd int fd = open_beneath(sandbox->fd, path, O_RDONLY | O_DIRECTORY, 0);
 
+	if (fd < 0 && errno == ENOENT && strcmp(path, "home") == 0)
+		return 0;
 	if (fd < 0)
 		return error_errno(err, "cannot open %s of the sandbox %s", path, sandbox->name);
 	return tree_walk(fd, count_entry, counting, err);
