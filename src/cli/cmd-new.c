@@ -27,15 +27,12 @@ static int new (const struct invocation *invocation, struct error *err)
 	autosources struct sources sources = {0};
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 	autoconfig struct config config = CONFIG_INIT;
-	struct process process = PROCESS_INIT;
 
 	if (option_given(invocation, "quiet"))
 		output_quiet();
 	if (open_root(&root, err) < 0 || sources_find(invocation, &sources, err) < 0 ||
-	    config_start(sources.repositories[0].top, &process, err) < 0 ||
-	    config_finish(&process, &config, err) < 0 ||
-	    create_sandbox(&root, invocation, &config, &sources, invocation->args[0], true,
-			   &sandbox, NULL, err) < 0)
+	    create_sandbox(&root, invocation, &sources, invocation->args[0], true, &sandbox,
+			   &config, NULL, err) < 0)
 		return -1;
 	if (settle_sandbox(&root, &sandbox, err) < 0) {
 		take_back(&root, &sandbox);

@@ -62,16 +62,32 @@ static int join(const struct invocation *invocation, struct running *running, st
 	return status;
 }
 
-static int prepare_new(const struct invocation *invocation, struct process *config_process,
-		       const struct sources *sources, struct running *running, struct error *err)
+static int prepare_new(const struct invocation *invocation, const struct sources *sources,
+		       struct running *running, struct error *err)
 {
 	const char *name = invocation->arg_count ? invocation->args[0] : NULL;
 
-	if (config_finish(config_process, &running->config, err) < 0)
-		return -1;
 	running->created = true;
-	return create_sandbox(&running->root, invocation, &running->config, sources, name, false,
-			      &running->sandbox, &running->lease, err);
+	return create_sandbox(&running->root, invocation, sources, name, false, &running->sandbox,
+			      &running->config, &running->lease, err);
+}
+
+/* 1 when somebody else holds the lease. */
+static int prepare_existing(struct running *running, bool *ret_again, struct error *err)
+{
+	struct process process = PROCESS_INIT;
+
+	if (config_start(config_place(&running->sandbox), &process, err) < 0 ||
+	    config_finish(&process, &running->config, err) < 0)
+		return -1;
+	int joins = sandbox_lease(&running->root, &running->sandbox, &running->lease, err);
+
+	if (joins < 0)
+		*ret_again = err->code == ERR_NOT_FOUND;
+	/* A live view that `jib mount` shows is of what is joined. */
+	if (joins < 0 || (joins == 0 && refuse_mounted(&running->sandbox, err) < 0))
+		return -1;
+	return joins;
 }
 
 /* Everything up to the point where the command can be started. 1 when it has to join. */
@@ -80,8 +96,7 @@ static int prepare(const struct invocation *invocation, struct running *running,
 {
 	autosources struct sources sources = {0};
 	const char *name = invocation->arg_count ? invocation->args[0] : NULL;
-	struct process config_process = PROCESS_INIT;
-	int existing = 1, joins = 0;
+	int existing = 1, joins;
 
 	if (open_root(&running->root, err) < 0)
 		return -1;
@@ -91,27 +106,10 @@ static int prepare(const struct invocation *invocation, struct running *running,
 		return -1;
 	if (existing == 1 && sources_find(invocation, &sources, err) < 0)
 		return -1;
-	const char *place =
-		existing == 0 ? config_place(&running->sandbox) : sources.repositories[0].top;
-
-	/* It runs while the repository is looked at. */
-	if (config_start(place, &config_process, err) < 0)
+	joins = existing == 1 ? prepare_new(invocation, &sources, running, err)
+			      : prepare_existing(running, ret_again, err);
+	if (joins < 0)
 		return -1;
-	if (existing == 1) {
-		if (prepare_new(invocation, &config_process, &sources, running, err) < 0) {
-			process_abandon(&config_process);
-			return -1;
-		}
-	} else {
-		if (config_finish(&config_process, &running->config, err) < 0)
-			return -1;
-		joins = sandbox_lease(&running->root, &running->sandbox, &running->lease, err);
-		if (joins < 0)
-			*ret_again = err->code == ERR_NOT_FOUND;
-		/* A live view that `jib mount` shows is of what is joined. */
-		if (joins < 0 || (joins == 0 && refuse_mounted(&running->sandbox, err) < 0))
-			return -1;
-	}
 	if (prepare_plan(invocation, &running->config, &running->sandbox, running->root.path,
 			 &running->plan, err) < 0)
 		return -1;

@@ -162,16 +162,10 @@ static int check_live(const struct root *root, const struct repository *source, 
 	return error_hint(err, "set JIB_ROOT to a directory outside of the repository");
 }
 
-static int add_repository(const struct root *root, const struct repository *source,
-			  struct sandbox *sandbox, struct error *err)
+/* Consumes the pin. */
+static int add_pinned(const struct repository *source, struct pin *pin, struct sandbox *sandbox,
+		      struct error *err)
 {
-	autopin struct pin pin = {0};
-
-	if (sandbox->live && check_live(root, source, err) < 0)
-		return -1;
-	if (sandbox->live ? pin_live(root, source, &pin, err) < 0
-			  : pin_repository(root, source, show_progress, &pin, err) < 0)
-		return -1;
 	char *name = unique_name(sandbox, source->name);
 	struct sandbox_repo *repo = sandbox_add_repo(sandbox);
 
@@ -189,12 +183,41 @@ static int add_repository(const struct root *root, const struct repository *sour
 		repo->live_git_dir = xstrdup(source->git_dir);
 		repo->live_common_dir = xstrdup(source->common_dir);
 	}
-	repo->base = steal_ptr(&pin.base);
-	repo->branch = steal_ptr(&pin.branch);
-	repo->tree = pin.tree;
-	repo->git = pin.git;
-	pin.tree = pin.git = (struct strv)STRV_INIT;
+	repo->base = steal_ptr(&pin->base);
+	repo->branch = steal_ptr(&pin->branch);
+	repo->tree = pin->tree;
+	repo->git = pin->git;
+	pin->tree = pin->git = (struct strv)STRV_INIT;
 	return 0;
+}
+
+static int add_repository(const struct root *root, const struct repository *source,
+			  struct sandbox *sandbox, struct error *err)
+{
+	autopin struct pin pin = {0};
+
+	if (sandbox->live && check_live(root, source, err) < 0)
+		return -1;
+	if (sandbox->live ? pin_live(root, source, &pin, err) < 0
+			  : pin_repository(root, source, show_progress, &pin, err) < 0)
+		return -1;
+	return add_pinned(source, &pin, sandbox, err);
+}
+
+/* From the layer, when it remembers, else from git. */
+static int find_config(const struct repository *repository, struct pin *pin, struct config *ret,
+		       struct error *err)
+{
+	struct process process = PROCESS_INIT;
+
+	if (pin->config_known) {
+		*ret = pin->config;
+		pin->config = (struct config)CONFIG_INIT;
+		return 0;
+	}
+	if (config_start(repository->top, &process, err) < 0)
+		return -1;
+	return config_finish(&process, ret, err);
 }
 
 static int create_named(const struct root *root, struct sandbox *sandbox, const char *stem,
@@ -280,23 +303,46 @@ void endings_unblock(void)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/*
+ * Pins every repository. In the usual case nothing has to be made, and the first one's layer also
+ * knows the configuration: then no process is started.
+ */
+static int add_repositories(const struct root *root, const struct invocation *invocation,
+			    const struct sources *sources, struct sandbox *sandbox,
+			    struct config *ret_config, struct error *err)
+{
+	autopin struct pin first = {0};
+	bool live = option_given(invocation, "live");
+	int result = live ? 1 : pin_recall(root, &sources->repositories[0], &first, err);
+
+	if (result < 0 || find_config(&sources->repositories[0], &first, ret_config, err) < 0 ||
+	    choose_layout(invocation, ret_config, &sandbox->layout, err) < 0 ||
+	    (!live && config_bool(ret_config, "jib.live", false, &live, err) < 0))
+		return -1;
+	sandbox->live = live;
+	sandbox->home = home_path(sandbox->layout);
+	for (size_t i = 0; i < sources->count; i++) {
+		const struct repository *source = &sources->repositories[i];
+
+		if (i == 0 && result == 0 && !live ? add_pinned(source, &first, sandbox, err) < 0
+						   : add_repository(root, source, sandbox, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int create_sandbox(const struct root *root, const struct invocation *invocation,
-		   const struct config *config, const struct sources *sources, const char *name,
-		   bool durable, struct sandbox *ret, int *ret_lease, struct error *err)
+		   const struct sources *sources, const char *name, bool durable,
+		   struct sandbox *ret, struct config *ret_config, int *ret_lease,
+		   struct error *err)
 {
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
-	bool live;
+	autoconfig struct config config = CONFIG_INIT;
 
 	if ((name && name_check(name, err) < 0) ||
-	    choose_layout(invocation, config, &sandbox.layout, err) < 0 ||
-	    config_bool(config, "jib.live", false, &live, err) < 0)
+	    add_repositories(root, invocation, sources, &sandbox, &config, err) < 0)
 		return -1;
-	sandbox.live = live || option_given(invocation, "live");
 	sandbox.passing = ret_lease && option_given(invocation, "rm");
-	sandbox.home = home_path(sandbox.layout);
-	for (size_t i = 0; i < sources->count; i++)
-		if (add_repository(root, &sources->repositories[i], &sandbox, err) < 0)
-			return -1;
 	if (ret_lease)
 		endings_block();
 	if (create_named(root, &sandbox, sources->repositories[0].name, name, durable, ret_lease,
@@ -308,6 +354,8 @@ int create_sandbox(const struct root *root, const struct invocation *invocation,
 	say_base(&sandbox);
 	*ret = sandbox;
 	sandbox = (struct sandbox)SANDBOX_INIT;
+	*ret_config = config;
+	config = (struct config)CONFIG_INIT;
 	return 0;
 }
 

@@ -35,12 +35,13 @@ int open_root(struct root *ret, struct error *err);
 
 /*
  * Pins the repositories and creates the sandbox. `name` NULL: one is invented. *ret_lease may be
- * NULL, see sandbox_create(). Otherwise it is made to be run, and endings_block() is in effect from
+ * NULL, see sandbox_create(). *ret_config is the first repository's configuration. Otherwise it is made to be run, and endings_block() is in effect from
  * the moment it exists: nobody knows its name yet, so it must not be left behind.
  */
 int create_sandbox(const struct root *root, const struct invocation *invocation,
-		   const struct config *config, const struct sources *sources, const char *name,
-		   bool durable, struct sandbox *ret, int *ret_lease, struct error *err);
+		   const struct sources *sources, const char *name, bool durable,
+		   struct sandbox *ret, struct config *ret_config, int *ret_lease,
+		   struct error *err);
 
 /* The signals that end a program (INT, TERM, HUP, QUIT) wait, but for those that are ignored. */
 void endings_block(void);

@@ -8,21 +8,20 @@
 #include "base/memory.h"
 #include "git/git.h"
 
-/* The file with jib's own defaults, as a -c setting; NULL without a home. */
-static char *own_defaults(void)
+char *config_own_file(void)
 {
 	const char *xdg = getenv("XDG_CONFIG_HOME");
 	const char *home = getenv("HOME");
 
 	if (xdg && xdg[0] == '/')
-		return xasprintf("include.path=%s/jib/config", xdg);
-	return home && home[0] == '/' ? xasprintf("include.path=%s/.config/jib/config", home)
-				      : NULL;
+		return xasprintf("%s/jib/config", xdg);
+	return home && home[0] == '/' ? xasprintf("%s/.config/jib/config", home) : NULL;
 }
 
 int config_start(const char *directory, struct process *ret, struct error *err)
 {
-	autofree char *defaults = own_defaults();
+	autofree char *file = config_own_file();
+	autofree char *defaults = file ? xasprintf("include.path=%s", file) : NULL;
 	const char *const args[] = {"-c",
 				    defaults ? defaults : "jib.none=",
 				    "config",

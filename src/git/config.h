@@ -32,6 +32,9 @@ struct config {
 		NULL, 0 \
 	}
 
+/* The file with jib's own defaults, whether it exists or not; NULL without a home. */
+char *config_own_file(void);
+
 /* `directory` decides which repository's configuration is included. */
 int config_start(const char *directory, struct process *ret, struct error *err);
 int config_finish(struct process *process, struct config *ret, struct error *err);

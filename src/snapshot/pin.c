@@ -21,6 +21,7 @@ void pin_release(struct pin *pin)
 	free(pin->branch);
 	strv_release(&pin->tree);
 	strv_release(&pin->git);
+	config_release(&pin->config);
 	*pin = (struct pin){0};
 }
 
@@ -39,7 +40,7 @@ static int git_layer_id(const struct repository *repository, char **ret, struct 
 	struct hash hash;
 
 	hash_init(&hash);
-	hash_text(&hash, "git 2");
+	hash_text(&hash, "git 3");
 	/* They decide which configuration is the user's. */
 	hash_text(&hash, home ? home : "");
 	hash_text(&hash, xdg ? xdg : "");
@@ -51,6 +52,50 @@ static int git_layer_id(const struct repository *repository, char **ret, struct 
 
 /* Beside 0, 1 and -1: the layer is there, but what it was made from is not, or is different. */
 enum { STALE = 2 };
+
+/* The configuration as a description holds it; NULL when it is not UTF-8. */
+static json_t *config_to_json(const struct config *config)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < config->count; i++) {
+		const struct config_item *item = &config->items[i];
+		json_t *entry = json_pack("[s,s?,b]", item->key, item->value, item->local);
+
+		if (json_array_append_new(array, entry) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	}
+	return array;
+}
+
+static bool config_from_json(const json_t *array, struct config *ret)
+{
+	struct config config = CONFIG_INIT;
+	size_t count = json_array_size(array);
+
+	if (!json_is_array(array))
+		return false;
+	config.items = xcalloc(count, sizeof *config.items);
+	for (size_t i = 0; i < count; i++) {
+		const json_t *entry = json_array_get(array, i);
+		const char *key = json_string_value(json_array_get(entry, 0));
+		const char *value = json_string_value(json_array_get(entry, 1));
+
+		if (!key) {
+			config_release(&config);
+			return false;
+		}
+		config.items[config.count++] = (struct config_item){
+			.key = xstrdup(key),
+			.value = value ? xstrdup(value) : NULL,
+			.local = json_is_true(json_array_get(entry, 2)),
+		};
+	}
+	*ret = config;
+	return true;
+}
 
 /* What a git layer remembers of the repository. STALE when its tree layer is. */
 static int recall(const struct root *root, const json_t *description, const char *id,
@@ -73,6 +118,7 @@ static int recall(const struct root *root, const json_t *description, const char
 	ret->branch = branch ? xstrdup(branch) : NULL;
 	strv_add(&ret->tree, tree);
 	strv_add(&ret->git, id);
+	ret->config_known = config_from_json(json_object_get(description, "config"), &ret->config);
 	return 0;
 }
 
@@ -115,6 +161,33 @@ static int find(const struct root *root, const char *fingerprint, struct pin *re
 	return error_set(err, ERR_UNSTABLE, "the layers of a repository keep becoming stale");
 }
 
+int pin_recall(const struct root *root, const struct repository *repository, struct pin *ret,
+	       struct error *err)
+{
+	autofree char *fingerprint = NULL;
+	autofree char *id = NULL;
+
+	/* Of somebody else's repository git decides each time whether it may be used. */
+	if (!repository->trusted)
+		return 1;
+	if (git_layer_id(repository, &fingerprint, err) < 0)
+		return -1;
+	return find(root, fingerprint, ret, &id, err);
+}
+
+/* What jib and the git inside are going to ask for, see config_start(). */
+static int read_wanted(const struct repository *repository, json_t **ret, struct error *err)
+{
+	autoconfig struct config wanted = CONFIG_INIT;
+	struct process process = PROCESS_INIT;
+
+	if (config_start(repository->top, &process, err) < 0 ||
+	    config_finish(&process, &wanted, err) < 0)
+		return -1;
+	*ret = config_to_json(&wanted);
+	return 0;
+}
+
 /* Makes the layers. 0, 1 when the repository changed meanwhile (or another made them), -1. */
 static int make(const struct root *root, const struct repository *repository,
 		const char *fingerprint, json_t **sources, pin_progress *progress,
@@ -125,10 +198,12 @@ static int make(const struct root *root, const struct repository *repository,
 	autofree char *id = NULL;
 	autofree char *tree_id = NULL;
 	autofree char *after = NULL;
+	__attribute__((cleanup(json_decrefp))) json_t *wanted = NULL;
 
 	if (repository_inspect(repository, head, err) < 0 ||
 	    /* before anything that they decide */
 	    sources_take(repository, sources, err) < 0 ||
+	    read_wanted(repository, &wanted, err) < 0 ||
 	    config_read_all(repository->top, settings, err) < 0 ||
 	    tree_layer(root, repository, head, settings, progress, &tree_id, err) < 0)
 		return -1;
@@ -147,10 +222,10 @@ static int make(const struct root *root, const struct repository *repository,
 	if (strcmp(fingerprint, after) != 0 || !sources_same(*sources))
 		return 1;
 	autofree char *branch = branch_of(head->ref);
-	json_t *description =
-		json_pack("{s:i,s:s,s:s,s:s?,s:s?,s:s,s:s,s:O}", "version", 1, "kind", "git",
-			  "tree", tree_id, "base", head->commit, "branch", branch, "format",
-			  head->format, "repository", repository->common_dir, "sources", *sources);
+	json_t *description = json_pack(
+		"{s:i,s:s,s:s,s:s?,s:s?,s:s,s:s,s:O,s:O?}", "version", 1, "kind", "git", "tree",
+		tree_id, "base", head->commit, "branch", branch, "format", head->format,
+		"repository", repository->common_dir, "sources", *sources, "config", wanted);
 
 	if (!description)
 		return error_set(err, ERR_UNSUPPORTED, "a path or branch of %s is not valid UTF-8",

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "git/config.h"
 #include "git/repository.h"
 #include "store/root.h"
 
@@ -22,7 +23,18 @@ struct pin {
 	char *branch;	  /* or NULL when HEAD is detached */
 	struct strv tree; /* layer ids, uppermost first */
 	struct strv git;
+	/* What config_finish() gives for the repository, when the layer remembers it. */
+	struct config config;
+	bool config_known;
 };
+
+/*
+ * pin_repository() where nothing has to be made: 0, or 1 when something has. It starts no process,
+ * and neither does the configuration then, which the layer remembers: as long as none of the
+ * files that it comes from has changed, git would say the same.
+ */
+int pin_recall(const struct root *root, const struct repository *repository, struct pin *ret,
+	       struct error *err);
 
 /* Called before something that may take longer than a moment, with words for the user. */
 typedef void pin_progress(const char *text);

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/str.h"
+#include "git/config.h"
 #include "git/git.h"
 #include "snapshot/fingerprint.h"
 
@@ -129,7 +130,9 @@ static void take_states(json_t *sources, struct timespec *newest)
 
 int sources_take(const struct repository *repository, json_t **ret, struct error *err)
 {
-	const char *const args[] = {"config", "--list", "-z", "--show-origin", NULL};
+	autofree char *own = config_own_file();
+	autofree char *include = own ? xasprintf("include.path=%s", own) : xstrdup("jib.none=");
+	const char *const args[] = {"-c", include, "config", "--list", "-z", "--show-origin", NULL};
 
 	for (int i = 0; i < TRIES; i++) {
 		autostr struct str output = STR_INIT;
@@ -143,6 +146,8 @@ int sources_take(const struct repository *repository, json_t **ret, struct error
 		json_t *sources = json_object();
 
 		add_usual(sources);
+		if (own)
+			add_path(sources, own, "", false);
 		add_listed(sources, repository, &output);
 		take_states(sources, &newest);
 		if (fingerprint_is_settled(&before, &newest)) {
