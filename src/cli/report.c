@@ -32,6 +32,9 @@ int report_gather(const struct root *root, const char *name, struct report *ret,
 		report.state = SANDBOX_BROKEN;
 	} else if (sandbox_state(&report.sandbox, &report.state, &failure) < 0 ||
 		   view_changes(&report.sandbox, &report.changes, &failure) < 0) {
+		/* What is removed while it is looked at is not broken, but gone. */
+		if (sandbox_check_kept(root, &report.sandbox, err) < 0)
+			return -1;
 		report.state = SANDBOX_BROKEN;
 	}
 	if (report.state == SANDBOX_BROKEN)

@@ -389,8 +389,7 @@ int sandbox_names(const struct root *root, struct strv *ret, struct error *err)
 }
 
 /* Removal is by name: what is leased must be what has the name. */
-static int check_name_kept(const struct root *root, const struct sandbox *sandbox,
-			   struct error *err)
+int sandbox_check_kept(const struct root *root, const struct sandbox *sandbox, struct error *err)
 {
 	return lock_still_named(root->fd, sandbox->name, sandbox->fd)
 		       ? 0
@@ -401,7 +400,7 @@ int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *r
 		  struct error *err)
 {
 	/* Also before: a file in the directory of one that is being removed would be in the way. */
-	if (check_name_kept(root, sandbox, err) < 0)
+	if (sandbox_check_kept(root, sandbox, err) < 0)
 		return -1;
 	autofd int fd = open_beneath(sandbox->fd, "lease", O_RDWR | O_CREAT, 0600);
 
@@ -414,7 +413,7 @@ int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *r
 	if (result == 0)
 		result = lock_directory_try(sandbox->fd, err);
 	if (result == 0)
-		result = check_name_kept(root, sandbox, err);
+		result = sandbox_check_kept(root, sandbox, err);
 	if (result == 0)
 		*ret_fd = steal_fd(&fd);
 	return result;
@@ -423,7 +422,7 @@ int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *r
 int sandbox_lease_wait(const struct root *root, const struct sandbox *sandbox, int *ret_fd,
 		       struct error *err)
 {
-	if (root && check_name_kept(root, sandbox, err) < 0)
+	if (root && sandbox_check_kept(root, sandbox, err) < 0)
 		return -1;
 	autofd int fd = open_beneath(sandbox->fd, "lease", O_RDWR | O_CREAT, 0600);
 
@@ -431,7 +430,7 @@ int sandbox_lease_wait(const struct root *root, const struct sandbox *sandbox, i
 		return not_found(sandbox->name, err);
 	if (fd < 0 || lock_wait(fd, err) < 0 || lock_directory_wait(sandbox->fd, err) < 0)
 		return error_errno(err, "cannot wait for the lease of %s", sandbox->name);
-	if (root && check_name_kept(root, sandbox, err) < 0)
+	if (root && sandbox_check_kept(root, sandbox, err) < 0)
 		return -1;
 	*ret_fd = steal_fd(&fd);
 	return 0;

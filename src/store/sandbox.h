@@ -73,6 +73,9 @@ int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durabl
 /* ERR_NOT_FOUND, ERR_NAME; ERR_CORRUPT when the record cannot be read. */
 int sandbox_open(const struct root *root, const char *name, struct sandbox *ret, struct error *err);
 
+/* ERR_NOT_FOUND when it was removed since it was opened, whatever has its name now. */
+int sandbox_check_kept(const struct root *root, const struct sandbox *sandbox, struct error *err);
+
 /* The names of all sandboxes, sorted; broken ones too. */
 int sandbox_names(const struct root *root, struct strv *ret, struct error *err);
 
