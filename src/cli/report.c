@@ -1,8 +1,10 @@
 #include "cli/report.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 #include "base/str.h"
@@ -29,6 +31,8 @@ int report_gather(const struct root *root, const char *name, struct report *ret,
 			failure = (struct error)ERROR_INIT;
 			return -1;
 		}
+		if (faccessat(root->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			return error_set(err, ERR_NOT_FOUND, "there is no sandbox %s", name);
 		report.state = SANDBOX_BROKEN;
 	} else if (sandbox_state(&report.sandbox, &report.state, &failure) < 0 ||
 		   view_changes(&report.sandbox, &report.changes, &failure) < 0) {
