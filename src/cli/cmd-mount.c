@@ -33,7 +33,8 @@ static int need_root(const char *what, struct error *err)
 
 /*
  * The store may be another user's: everything in it is then touched as that user, so that no
- * file of root's appears there and no link in it leads root anywhere.
+ * file of root's appears there. What its records and its monitor say is that user's word: the
+ * live directories of a record are refused, and a namespace that is not his is not entered.
  */
 static int become_owner(struct error *err)
 {

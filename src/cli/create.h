@@ -30,7 +30,7 @@ int sources_find(const struct invocation *invocation, struct sources *ret, struc
 void sources_release(struct sources *sources);
 #define autosources __attribute__((cleanup(sources_release)))
 
-/* root_open() with the trial mount, and with mounts on the host in mind. */
+/* root_open() with the trial mount that proves that a new root can hold an upper. */
 int open_root(struct root *ret, struct error *err);
 
 /*

@@ -2,8 +2,8 @@
  * relay: between the user's terminal and the pty of a command.
  *
  * Used by whoever holds the master: the monitor for the first command, a client of `exec` for
- * its own. What the user types goes in, what the command prints comes out; neither side can
- * block the other.
+ * its own. What the user types waits here until the command takes it; how what the command prints
+ * reaches the user is in stdio.h.
  */
 #pragma once
 

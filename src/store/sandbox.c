@@ -145,7 +145,6 @@ static int write_record(const struct sandbox *sandbox, int fd, bool durable, str
 }
 
 struct reader {
-	struct error *err;
 	bool failed;
 };
 
@@ -200,7 +199,7 @@ static void read_repo(struct reader *reader, const json_t *item, struct sandbox_
 
 static int read_record(const char *text, size_t len, struct sandbox *sandbox, struct error *err)
 {
-	struct reader reader = {.err = err};
+	struct reader reader = {0};
 	json_t *record = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *repos = json_object_get(record, "repos");
 	const json_t *live = json_object_get(record, "live");

@@ -8,7 +8,6 @@
  *   ROOT/<name>/upper/repos/<repo>  what was changed in the work tree
  *   ROOT/<name>/upper/git/<repo>    what was changed in the git dir
  *   ROOT/<name>/work/...            overlayfs' work directories
- *   ROOT/<name>/live/<repo>         with --live: what hides the host's credentials and locks
  *   ROOT/<name>/home/               the private home directory
  *   ROOT/<name>/log/                output of a detached run
  *
