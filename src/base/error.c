@@ -74,8 +74,9 @@ int error_errno(struct error *err, const char *fmt, ...)
 	err->code = ERR_SYSTEM;
 	err->number = number;
 	if (number == ENOSPC || number == EDQUOT)
-		error_hint(err, "free some space: `jib ls` shows what each sandbox holds, "
-				"`jib rm NAME` discards one");
+		error_hint(err,
+			   "free some space: `jib gc` removes layers that nothing uses, "
+			   "`jib ls` shows what each sandbox holds, `jib rm NAME` discards one");
 	return -1;
 }
 

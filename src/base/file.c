@@ -128,12 +128,15 @@ int file_replace_at(int dirfd, const char *name, const void *bytes, size_t len, 
 	return 0;
 }
 
-static int copy_bytes(int from, int to)
+/* From where both files stand; what ends before is no error. */
+static int copy_bytes(int from, int to, off_t len)
 {
+	enum { AT_ONCE = 1 << 30 };
 	char buffer[65536];
 
-	for (;;) {
-		ssize_t n = copy_file_range(from, NULL, to, NULL, 1 << 30, 0);
+	while (len > 0) {
+		ssize_t n = copy_file_range(from, NULL, to, NULL,
+					    len < AT_ONCE ? (size_t)len : AT_ONCE, 0);
 
 		if (n == 0)
 			return 0;
@@ -141,11 +144,13 @@ static int copy_bytes(int from, int to)
 			continue;
 		if (n < 0)
 			break;
+		len -= n;
 	}
-	if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+	if (len > 0 && errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
 		return -1;
-	for (;;) {
-		ssize_t n = read(from, buffer, sizeof buffer);
+	while (len > 0) {
+		ssize_t n = read(from, buffer,
+				 len < (off_t)sizeof buffer ? (size_t)len : sizeof buffer);
 
 		if (n == 0)
 			return 0;
@@ -153,7 +158,37 @@ static int copy_bytes(int from, int to)
 			continue;
 		if (n < 0 || write_all(to, buffer, (size_t)n) < 0)
 			return -1;
+		len -= n;
 	}
+	return 0;
+}
+
+/* Holes stay holes: the image of a disk may be far larger than what is in it. */
+static int copy_data(int from, int to)
+{
+	for (off_t at = 0;;) {
+		off_t data = lseek(from, at, SEEK_DATA);
+
+		if (data < 0 && errno == ENXIO) {
+			off_t end = lseek(from, 0, SEEK_END);
+
+			return end < 0 ? -1 : ftruncate(to, end);
+		}
+		off_t hole = data < 0 ? -1 : lseek(from, data, SEEK_HOLE);
+
+		if (hole < 0 || lseek(from, data, SEEK_SET) < 0 || lseek(to, data, SEEK_SET) < 0 ||
+		    copy_bytes(from, to, hole - data) < 0)
+			return -1;
+		at = hole;
+	}
+}
+
+static int copy_content(int from, int to, const struct stat *st)
+{
+	/* Not only where there are holes: a file may be compressed, or inline. */
+	if (st->st_blocks < st->st_size / 512)
+		return copy_data(from, to);
+	return copy_bytes(from, to, INT64_MAX);
 }
 
 int file_copy_at(int from, int dirfd, const char *name, struct error *err)
@@ -168,7 +203,7 @@ int file_copy_at(int from, int dirfd, const char *name, struct error *err)
 		return error_errno(err, "cannot create %s", name);
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	if ((ioctl(to, FICLONE, from) < 0 && copy_bytes(from, to) < 0) ||
+	if ((ioctl(to, FICLONE, from) < 0 && copy_content(from, to, &st) < 0) ||
 	    fchmod(to, st.st_mode & 0777) < 0 || futimens(to, times) < 0)
 		return error_errno(err, "cannot copy %s", name);
 	return 0;

@@ -47,7 +47,7 @@ int file_replace_at(int dirfd, const char *name, const void *bytes, size_t len, 
 
 /*
  * Copies the open regular file `from` into the new file `name`: shares blocks where the file
- * system can (FICLONE), else copy_file_range(2), else read and write; keeps mode and mtime.
+ * system can (FICLONE), else copy_file_range(2), else read and write; keeps mode, mtime and holes.
  */
 int file_copy_at(int from, int dirfd, const char *name, struct error *err);
 

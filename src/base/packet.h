@@ -39,6 +39,9 @@ enum message {
 	MESSAGE_OUTPUT,	       /* C: bytes from the terminal */
 	MESSAGE_REFUSED,       /* C: string why */
 	MESSAGE_HERE,	       /* C: u32 pid of init, as the host sees it */
+
+	/* inside, between git's fsmonitor and init: see guest/changes.h */
+	MESSAGE_CHANGES = 200,
 };
 
 enum { PACKET_FDS = 4, PACKET_INLINE = 65536, PACKET_LARGE = 8 << 20 };

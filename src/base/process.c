@@ -14,7 +14,7 @@
 
 #include "base/memory.h"
 
-enum { DEFAULT_LIMIT = 64 << 20, ERRORS_KEPT = 8192, REST_READS = 64 };
+enum { DEFAULT_LIMIT = 64 << 20, ERRORS_KEPT = 8192, REST_READS = 64, PROGRESS_MS = 100 };
 
 int wait_for(pid_t pid, int *ret_status)
 {
@@ -183,11 +183,13 @@ static int collect(struct process *process, struct str *output, struct str *erro
 			{.fd = ended, .events = POLLIN},
 		};
 
-		if (poll(polled, 3, -1) < 0) {
-			if (errno == EINTR)
-				continue;
+		int ready = poll(polled, 3, process->progress ? PROGRESS_MS : -1);
+
+		if (ready < 0 && errno != EINTR)
 			return error_errno(err, "cannot wait for output");
-		}
+		progress_step(process->progress, process->what, 0, 0);
+		if (ready <= 0)
+			continue;
 		if (polled[2].revents)
 			return collect_rest(process, output, errors, err);
 		if (polled[0].revents && drain_output(process, output, err) < 0)

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "base/str.h"
 
 struct process_spec {
@@ -30,11 +31,14 @@ struct process {
 	int out;
 	int err;
 	size_t limit;
+	/* Set by who has started it, to be told now and then that it still runs; or NULL. */
+	const struct progress *progress;
+	const char *what; /* for progress_step() */
 };
 
-#define PROCESS_INIT          \
-	{                     \
-		-1, -1, -1, 0 \
+#define PROCESS_INIT                      \
+	{                                 \
+		-1, -1, -1, 0, NULL, NULL \
 	}
 
 int process_start(const struct process_spec *spec, struct process *ret, struct error *err);

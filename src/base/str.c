@@ -153,6 +153,12 @@ void str_add_escaped(struct str *str, const char *text, size_t len)
 	}
 }
 
+void strv_add_all(struct strv *v, const struct strv *more)
+{
+	for (size_t i = 0; i < more->len; i++)
+		strv_add(v, more->items[i]);
+}
+
 void strv_give(struct strv *v, char *text)
 {
 	v->items = xreallocarray(v->items, v->len + 2, sizeof *v->items);
@@ -195,6 +201,13 @@ bool str_ends(const char *text, const char *suffix)
 	size_t len = strlen(text), tail = strlen(suffix);
 
 	return len >= tail && strcmp(text + len - tail, suffix) == 0;
+}
+
+const char *path_last(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
 }
 
 bool path_within(const char *inner, const char *outer)

@@ -54,6 +54,8 @@ struct strv {
 	}
 
 void strv_add(struct strv *v, const char *text);
+/* Copies of all that another one holds. */
+void strv_add_all(struct strv *v, const struct strv *more);
 /* Adds a string that the array owns from now on. */
 void strv_give(struct strv *v, char *text);
 void strv_addf(struct strv *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -63,5 +65,7 @@ void strv_release(struct strv *v);
 bool str_starts(const char *text, const char *prefix);
 bool str_ends(const char *text, const char *suffix);
 
+/* What stands behind the last slash. */
+const char *path_last(const char *path);
 /* Whether the absolute path `inner` is `outer` or below it, by their names alone. */
 bool path_within(const char *inner, const char *outer);
