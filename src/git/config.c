@@ -22,14 +22,19 @@ int config_start(const char *directory, struct process *ret, struct error *err)
 {
 	autofree char *file = config_own_file();
 	autofree char *defaults = file ? xasprintf("include.path=%s", file) : NULL;
-	const char *const args[] = {"-c",
-				    defaults ? defaults : "jib.none=",
-				    "config",
-				    "-z",
-				    "--show-scope",
-				    "--get-regexp",
-				    "^(jib|user|alias|init|author|committer)\\.",
-				    NULL};
+	const char *const args[] = {
+		"-c",
+		defaults ? defaults : "jib.none=",
+		"config",
+		"-z",
+		"--show-scope",
+		"--get-regexp",
+		"^(advice|alias|apply|author|blame|branch|checkout|clean|"
+		"color|column|commit|committer|core|diff|feature|fetch|filter|"
+		"format|gc|grep|i18n|index|init|interactive|jib|log|merge|notes|"
+		"pack|pull|push|rebase|rerere|sequence|stash|status|submodule|"
+		"switch|tag|transfer|user|versionsort|worktree)\\.",
+		NULL};
 
 	return git_start(&(struct git_place){.directory = directory}, args, ret, err);
 }
@@ -71,6 +76,18 @@ static struct config_item parse_item(const char *text, size_t size, const char *
 	};
 }
 
+/* With -c jib steers its own git; only ~/.config/jib/config, which is included so, speaks for the user. */
+static bool is_own_default(const char *key)
+{
+	static const char *const sections[] = {"jib.",	"user.",   "alias.",
+					       "init.", "author.", "committer."};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+		if (str_starts(key, sections[i]))
+			return true;
+	return false;
+}
+
 void config_parse(const char *bytes, size_t len, struct config *ret)
 {
 	struct config config = CONFIG_INIT;
@@ -85,7 +102,9 @@ void config_parse(const char *bytes, size_t len, struct config *ret)
 			const char *item = bytes + at;
 			size_t size = strnlen(item, len - at);
 
-			if ((strcmp(scope, "command") == 0) == (pass == 0))
+			bool command = strcmp(scope, "command") == 0;
+
+			if (command == (pass == 0) && (!command || is_own_default(item)))
 				append(&config, parse_item(item, size, scope));
 			at += size + 1;
 		}
@@ -93,15 +112,20 @@ void config_parse(const char *bytes, size_t len, struct config *ret)
 	*ret = config;
 }
 
-int config_read_all(const char *directory, struct config *ret, struct error *err)
+int config_read_place(const struct git_place *place, struct config *ret, struct error *err)
 {
 	const char *const args[] = {"config", "--list", "-z", "--show-scope", NULL};
 	autostr struct str output = STR_INIT;
 
-	if (git_run(&(struct git_place){.directory = directory}, args, &output, err) < 0)
-		return error_wrap(err, "cannot read the configuration of %s", directory);
+	if (git_run(place, args, &output, err) < 0)
+		return error_wrap(err, "cannot read the configuration of %s", place->directory);
 	config_parse(output.s, output.len, ret);
 	return 0;
+}
+
+int config_read_all(const char *directory, struct config *ret, struct error *err)
+{
+	return config_read_place(&(struct git_place){.directory = directory}, ret, err);
 }
 
 void config_release(struct config *config)

@@ -2,9 +2,9 @@
  * config: what git config says, in one git process.
  *
  * config_start() starts it early, config_finish() collects: what lies between costs nothing on
- * a machine with two cores. Only the settings that jib or the sandbox's own git need are asked
- * for: `jib.*`, and the user's identity, aliases and default branch name, which the sandbox
- * gets as its system configuration. The least binding of all is ~/.config/jib/config (or
+ * a machine with two cores. Only the sections that jib or the sandbox's own git need are asked
+ * for: `jib.*`, and those of which the sandbox gets the harmless settings as its system
+ * configuration (settings.h). The least binding of all is ~/.config/jib/config (or
  * $XDG_CONFIG_HOME/jib/config), in the same syntax.
  */
 #pragma once
@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "base/str.h"
+#include "git/git.h"
 
 struct config_item {
 	char *key;   /* section and name in lower case, as git prints them */
@@ -43,6 +44,8 @@ void config_release(struct config *config);
 
 /* Everything that is set for a repository, in every scope. */
 int config_read_all(const char *directory, struct config *ret, struct error *err);
+/* The same where discovery would not find the git dir; `directory` must be set. */
+int config_read_place(const struct git_place *place, struct config *ret, struct error *err);
 
 /* The last value of a key, or NULL; "" for a key without a value. */
 const char *config_value(const struct config *config, const char *key);
@@ -54,7 +57,8 @@ const char *config_next(const struct config *config, const char *key, size_t *at
 
 /*
  * Parses what `git config -z --show-scope` prints: SCOPE NUL KEY LF VALUE NUL, or SCOPE NUL KEY
- * NUL. What was said with -c comes first, so that everything else overrides it.
+ * NUL. What was said with -c comes first, so that everything else overrides it; of that only what
+ * ~/.config/jib/config may say is taken: jib.*, identity, aliases, init.*.
  */
 void config_parse(const char *bytes, size_t len, struct config *ret);
 

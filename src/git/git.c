@@ -8,6 +8,19 @@
 
 #include "base/memory.h"
 
+/* A list: a colon, or a quote at the beginning, means more in it than in a path. */
+static void add_alternate(const char *path, struct strv *env)
+{
+	autostr struct str quoted = STR_INIT;
+
+	for (; *path; path++) {
+		if (*path == '"' || *path == '\\')
+			str_add(&quoted, "\\");
+		str_add_bytes(&quoted, path, 1);
+	}
+	strv_addf(env, "GIT_ALTERNATE_OBJECT_DIRECTORIES=\"%s\"", quoted.len ? quoted.s : "");
+}
+
 /*
  * The caller's environment less everything that steers git from outside the repository, and
  * less what would make it ask. GIT_SSH_COMMAND and friends stay out with the rest: a lazy fetch
@@ -40,6 +53,10 @@ static void add_environment(const struct git_place *place, struct strv *env)
 		strv_addf(env, "GIT_WORK_TREE=%s", place->work_tree);
 	if (place->index)
 		strv_addf(env, "GIT_INDEX_FILE=%s", place->index);
+	if (place->objects)
+		strv_addf(env, "GIT_OBJECT_DIRECTORY=%s", place->objects);
+	if (place->alternates)
+		add_alternate(place->alternates, env);
 }
 
 static void add_arguments(const struct git_place *place, const char *const *args, struct strv *argv)
@@ -75,11 +92,14 @@ int git_start(const struct git_place *place, const char *const *args, struct pro
 	if (process_start(&(struct process_spec){.program = "git",
 						 .argv = argv.items,
 						 .env = env.items,
+						 .stdin_fd = place->input,
 						 .limit = 1UL << 30},
 			  ret, err) < 0)
 		return err && err->number == ENOENT
 			       ? error_hint(err, "install git: sudo apt install git")
 			       : -1;
+	ret->progress = place->progress;
+	ret->what = place->what;
 	return 0;
 }
 

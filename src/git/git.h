@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/process.h"
+#include "base/progress.h"
 #include "base/str.h"
 
 /* What is put into the environment beside the cleaned one; NULL leaves a variable out. */
@@ -19,6 +20,13 @@ struct git_place {
 	const char *git_dir;   /* GIT_DIR: no discovery; the caller has checked the owner */
 	const char *work_tree; /* GIT_WORK_TREE */
 	const char *index;     /* GIT_INDEX_FILE */
+	/* Where git puts objects and its temporary files, and where else it finds objects. */
+	const char *objects;	/* GIT_OBJECT_DIRECTORY */
+	const char *alternates; /* GIT_ALTERNATE_OBJECT_DIRECTORIES: one, which gets quoted */
+	int input;		/* what git reads as its standard input; 0: nothing */
+	/* Told that git goes on, with these words; or NULL. */
+	const struct progress *progress;
+	const char *what;
 };
 
 /*

@@ -26,6 +26,7 @@ void repository_release(struct repository *repository)
 void repository_head_release(struct repository_head *head)
 {
 	free(head->commit);
+	free(head->tree);
 	free(head->ref);
 	free(head->format);
 	*head = (struct repository_head){0};
@@ -197,13 +198,28 @@ static int explain_refusal(const struct repository *repository, const struct str
 			 (int)strcspn(fatal, "\n"), fatal);
 }
 
+/* "COMMIT TREE DATE" */
+static int parse_commit(const struct str *output, struct repository_head *head, struct error *err)
+{
+	size_t commit = output->len ? strcspn(output->s, " \n") : 0;
+	const char *rest = output->len ? output->s + commit : "";
+	size_t tree = *rest == ' ' ? strcspn(rest + 1, " \n") : 0;
+
+	if (!tree || rest[1 + tree] != ' ')
+		return error_set(err, ERR_GIT, "git log says \"%s\"", output->len ? output->s : "");
+	head->commit = xstrndup(output->s, commit);
+	head->tree = xstrndup(rest + 1, tree);
+	head->time = strtol(rest + 1 + tree, NULL, 10);
+	return 0;
+}
+
 static int ask_head(const struct repository *repository, struct repository_head *head,
 		    struct error *err)
 {
 	autostr struct str output = STR_INIT;
 	const char *const symbolic[] = {"symbolic-ref", "-q", "HEAD", NULL};
-	const char *const commit[] = {"log", "-1", "--no-show-signature", "--format=%H %ct", "HEAD",
-				      "--",  NULL};
+	const char *const commit[] = {
+		"log", "-1", "--no-show-signature", "--format=%H %T %ct", "HEAD", "--", NULL};
 	struct git_place place = {.directory = repository->top};
 	struct process process = PROCESS_INIT;
 	int status;
@@ -222,15 +238,8 @@ static int ask_head(const struct repository *repository, struct repository_head 
 
 	if (git_finish(&process, &output, &status, &errors, err) < 0)
 		return -1;
-	if (status == 0 && output.len) {
-		char *space = strchr(output.s, ' ');
-
-		if (!space)
-			return error_set(err, ERR_GIT, "git log says \"%s\"", output.s);
-		head->commit = xstrndup(output.s, (size_t)(space - output.s));
-		head->time = strtol(space + 1, NULL, 10);
-		return 0;
-	}
+	if (status == 0 && output.len)
+		return parse_commit(&output, head, err);
 	/* An unborn branch is a branch that does not resolve; anything else is damage. */
 	if (head->ref && errors.len && strstr(errors.s, "bad revision"))
 		return 0;
@@ -270,6 +279,73 @@ int repository_inspect(const struct repository *repository, struct repository_he
 		repository_head_release(&head);
 		return -1;
 	}
+	*ret = head;
+	return 0;
+}
+
+static int no_commit(const struct repository *repository, const char *revision, struct error *err)
+{
+	autostr struct str shown = STR_INIT;
+
+	str_add_escaped(&shown, revision, strlen(revision));
+	error_set(err, ERR_NOT_FOUND, "%s has no commit \"%s\"", repository->top,
+		  shown.len ? shown.s : "");
+	return error_hint(err, "`git log --oneline --all` lists the commits there are");
+}
+
+/* 0 and what git prints; 1 when it fails. */
+static int ask(const struct repository *repository, const char *const *args, struct str *ret,
+	       struct error *err)
+{
+	struct process process = PROCESS_INIT;
+	int status;
+
+	if (git_start(&(struct git_place){.directory = repository->top}, args, &process, err) < 0 ||
+	    git_finish(&process, ret, &status, NULL, err) < 0)
+		return -1;
+	return status != 0;
+}
+
+static int resolve(const struct repository *repository, const char *revision,
+		   struct repository_head *head, struct error *err)
+{
+	/* Peeled in a second step: ":/text^{commit}" would look for that text. */
+	const char *const verify[] = {"rev-parse",	  "--quiet", "--verify",
+				      "--end-of-options", revision,  NULL};
+	autostr struct str object = STR_INIT;
+	autostr struct str commit = STR_INIT;
+	autostr struct str none = STR_INIT;
+	autofree char *ref = xasprintf("refs/heads/%s", revision);
+	const char *const branch[] = {"show-ref", "--verify", "--quiet", "--", ref, NULL};
+	int result = ask(repository, verify, &object, err);
+
+	if (result != 0 || !object.len)
+		return result < 0 ? -1 : no_commit(repository, revision, err);
+	object.s[strcspn(object.s, "\n")] = '\0';
+	const char *const show[] = {
+		"log", "-1", "--no-show-signature", "--format=%H %T %ct", object.s, "--", NULL};
+
+	result = ask(repository, show, &commit, err);
+	if (result != 0)
+		return result < 0 ? -1 : no_commit(repository, revision, err);
+	if (parse_commit(&commit, head, err) < 0)
+		return -1;
+	result = ask(repository, branch, &none, err);
+	if (result == 0)
+		head->ref = steal_ptr(&ref);
+	return result < 0 ? -1 : 0;
+}
+
+int repository_resolve(const struct repository *repository, const char *revision,
+		       struct repository_head *ret, struct error *err)
+{
+	struct repository_head head = {0};
+
+	if (resolve(repository, revision, &head, err) < 0) {
+		repository_head_release(&head);
+		return -1;
+	}
+	head.format = xstrdup(strlen(head.commit) == 64 ? "sha256" : "sha1");
 	*ret = head;
 	return 0;
 }

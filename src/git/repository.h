@@ -33,6 +33,7 @@ void repository_release(struct repository *repository);
 
 struct repository_head {
 	char *commit; /* object id; NULL when there is no commit yet */
+	char *tree;   /* the commit's tree object; NULL without a commit */
 	char *ref;    /* what HEAD points to, "refs/heads/main"; NULL when it is detached */
 	char *format; /* "sha1" or "sha256" */
 	long time;    /* the committer's date of the commit, seconds; 0 without a commit */
@@ -44,4 +45,10 @@ struct repository_head {
  */
 int repository_inspect(const struct repository *repository, struct repository_head *ret,
 		       struct error *err);
+/*
+ * The same for another commit than HEAD's: `revision` is what the user calls it (a branch, a tag,
+ * an id, HEAD~3). `ref` is set when it is the name of a local branch. ERR_NOT_FOUND.
+ */
+int repository_resolve(const struct repository *repository, const char *revision,
+		       struct repository_head *ret, struct error *err);
 void repository_head_release(struct repository_head *head);
