@@ -15,7 +15,7 @@
 
 enum { DESCRIPTION_MAX = 1 << 20 };
 
-static const char *boot_id(void)
+const char *boot_id(void)
 {
 	static char id[64];
 
@@ -43,8 +43,14 @@ static bool usable(const json_t *description)
 	return !boot || (strcmp(boot, boot_id()) == 0 && strcmp(boot, "unknown") != 0);
 }
 
-int layer_open(const struct root *root, const char *id, json_t **ret_description, int *ret_fd,
-	       struct error *err)
+bool layer_is_id(const char *text)
+{
+	return *text && !strchr(text, '/') && text[0] != '.';
+}
+
+/* Usable or not. 1 when there is none. */
+static int open_described(const struct root *root, const char *id, json_t **ret_description,
+			  int *ret_fd, struct error *err)
 {
 	autostr struct str text = STR_INIT;
 	autofd int fd = open_beneath(root->layers, id, O_RDONLY | O_DIRECTORY, 0);
@@ -53,6 +59,9 @@ int layer_open(const struct root *root, const char *id, json_t **ret_description
 		return 1;
 	if (fd < 0)
 		return error_errno(err, "cannot open the layer %s", id);
+	/* Damage: it can only be made anew. */
+	if (faccessat(fd, "layer.json", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 1;
 	if (file_read_at(fd, "layer.json", DESCRIPTION_MAX, &text, err) < 0)
 		return error_wrap(err, "layer %s", id);
 	/* What a power cut leaves of a description that was not synced. A settled one was. */
@@ -66,6 +75,20 @@ int layer_open(const struct root *root, const char *id, json_t **ret_description
 		return error_hint(err, "remove %s/.layers/%s; it is made anew from the repository",
 				  root->path, id);
 	}
+	*ret_description = description;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int layer_open(const struct root *root, const char *id, json_t **ret_description, int *ret_fd,
+	       struct error *err)
+{
+	json_t *description = NULL;
+	autofd int fd = -1;
+	int result = open_described(root, id, &description, &fd, err);
+
+	if (result != 0)
+		return result;
 	if (!usable(description)) {
 		json_decref(description);
 		return 1;
@@ -75,32 +98,123 @@ int layer_open(const struct root *root, const char *id, json_t **ret_description
 	return 0;
 }
 
-int layer_hold(const struct root *root, const char *id, int *ret_fd, struct error *err)
+static int hold(const struct root *root, const char *id, json_t **ret_description, int *ret_fd,
+		struct error *err)
 {
 	for (;;) {
 		json_t *description = NULL;
 		autofd int fd = -1;
 		int result = layer_open(root, id, &description, &fd, err);
 
-		json_decref(description);
 		if (result != 0)
 			return result;
-		/* Its maker lets go of it at any moment. */
-		if (lock_directory_shared(fd, err) < 0)
+		/* Its maker, or who is about to discard it, lets go of it at any moment. */
+		if (lock_directory_shared(fd, err) < 0) {
+			json_decref(description);
 			return error_wrap(err, "layer %s", id);
-		if (!lock_still_named(root->layers, id, fd))
+		}
+		if (!lock_still_named(root->layers, id, fd)) {
+			json_decref(description);
 			continue;
+		}
+		*ret_description = description;
 		*ret_fd = steal_fd(&fd);
 		return 0;
 	}
 }
 
-/* One of an earlier boot that may be torn. */
+int layer_hold(const struct root *root, const char *id, int *ret_fd, struct error *err)
+{
+	json_t *description = NULL;
+	int result = hold(root, id, &description, ret_fd, err);
+
+	json_decref(description);
+	return result;
+}
+
+int layer_holds_open(const struct root *root, const char *id, struct layer_holds *holds,
+		     json_t **ret_description, struct error *err)
+{
+	int fd = -1;
+	int result = hold(root, id, ret_description, &fd, err);
+
+	if (result != 0)
+		return result;
+	holds->fds = xreallocarray(holds->fds, holds->count + 1, sizeof *holds->fds);
+	holds->fds[holds->count++] = fd;
+	return 0;
+}
+
+int layer_holds_add(const struct root *root, const char *id, struct layer_holds *holds,
+		    struct error *err)
+{
+	json_t *description = NULL;
+	int result = layer_holds_open(root, id, holds, &description, err);
+
+	json_decref(description);
+	return result;
+}
+
+void layer_holds_move(struct layer_holds *from, struct layer_holds *to)
+{
+	if (from->count == 0)
+		return;
+	to->fds = xreallocarray(to->fds, to->count + from->count, sizeof *to->fds);
+	memcpy(to->fds + to->count, from->fds, from->count * sizeof *to->fds);
+	to->count += from->count;
+	free(from->fds);
+	*from = (struct layer_holds){0};
+}
+
+void layer_holds_release(struct layer_holds *holds)
+{
+	for (size_t i = 0; i < holds->count; i++)
+		fd_close(&holds->fds[i]);
+	free(holds->fds);
+	*holds = (struct layer_holds){0};
+}
+
+static void add_reference(const json_t *value, struct strv *ret)
+{
+	const char *id = json_string_value(value);
+
+	if (id && layer_is_id(id))
+		strv_add(ret, id);
+}
+
+int layer_references(const struct root *root, const char *id, struct strv *ret, struct error *err)
+{
+	static const char *const keys[] = {"tree", "stack", "parent", "layers"};
+	json_t *description = NULL;
+	autofd int fd = -1;
+	int result = open_described(root, id, &description, &fd, err);
+
+	if (result != 0)
+		return result < 0 ? -1 : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const json_t *value = json_object_get(description, keys[i]);
+
+		add_reference(value, ret);
+		for (size_t k = 0; k < json_array_size(value); k++)
+			add_reference(json_array_get(value, k), ret);
+	}
+	json_decref(description);
+	return 0;
+}
+
+/* One of an earlier boot that may be torn, or one without a description. */
 static int discard_torn(const struct root *root, const char *id, struct error *err)
 {
 	autofd int held = open_beneath(root->layers, id, O_RDONLY | O_DIRECTORY, 0);
+	autofd int collecting = -1;
 	int busy = held < 0 ? 0 : lock_directory_try(held, err);
 
+	/* Perhaps only until a collector has looked at it, or has removed it. */
+	if (busy == 1) {
+		if (root_lock_collecting(root, &collecting, err) < 0)
+			return -1;
+		busy = lock_directory_try(held, err);
+	}
 	if (busy < 0)
 		return -1;
 	if (busy) {

@@ -22,11 +22,16 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
+#include "base/str.h"
 #include "store/root.h"
 
-/* 0 and the description and an fd of the layer's directory; 1 when there is none. */
+/*
+ * 0 and the description and an fd of the layer's directory; 1 when there is none. One without a
+ * description is none.
+ */
 int layer_open(const struct root *root, const char *id, json_t **ret_description, int *ret_fd,
 	       struct error *err);
 
@@ -35,6 +40,41 @@ int layer_open(const struct root *root, const char *id, json_t **ret_description
  * 1 when there is none.
  */
 int layer_hold(const struct root *root, const char *id, int *ret_fd, struct error *err);
+
+/*
+ * Layers that are held together. What decides to use a layer, or has just made it, holds it until
+ * a sandbox's record that names it is in place: what nobody holds and no record names is removed
+ * (collect.h) at any moment, also one that was there, or was made, an instant ago. So:
+ *
+ *   find or make the layer
+ *   layer_holds_add(root, id, &holds, err) == 1 -> it is gone again: start over
+ *   ... use what is in it, write the record ...
+ *   layer_holds_release(&holds);
+ */
+struct layer_holds {
+	int *fds;
+	size_t count;
+};
+
+/* 0; 1 when there is no such layer. */
+int layer_holds_add(const struct root *root, const char *id, struct layer_holds *holds,
+		    struct error *err);
+/* The same, and the layer's description. */
+int layer_holds_open(const struct root *root, const char *id, struct layer_holds *holds,
+		     json_t **ret_description, struct error *err);
+/* Adds all of `from`, which is empty afterwards. */
+void layer_holds_move(struct layer_holds *from, struct layer_holds *to);
+void layer_holds_release(struct layer_holds *holds);
+#define autoholds __attribute__((cleanup(layer_holds_release)))
+
+/*
+ * The ids of the layers that a layer's description names, usable or not: every string, alone or in
+ * an array, under "tree", "stack", "parent" and "layers". None when there is no such layer.
+ */
+int layer_references(const struct root *root, const char *id, struct strv *ret, struct error *err);
+
+/* Whether something can be a layer's id: one path component, and not a hidden one. */
+bool layer_is_id(const char *text);
 
 struct layer_making {
 	const struct root *root;
@@ -66,3 +106,6 @@ bool layer_is_settled(const json_t *description);
 
 /* Syncs the file system of the layers and marks these as lasting. ERR_CORRUPT when one is gone. */
 int layer_settle(const struct root *root, char *const *ids, struct error *err);
+
+/* Names this boot of the machine; "unknown" where the kernel does not say. */
+const char *boot_id(void);

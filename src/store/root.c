@@ -225,6 +225,17 @@ int root_discard(const struct root *root, int dirfd, const char *name, struct er
 	return tree_remove_at(root->temp, grave, err);
 }
 
+/* A lock that needs no file: on a full disk layers have to be removed, too. */
+int root_lock_collecting(const struct root *root, int *ret_fd, struct error *err)
+{
+	autofd int fd = open_beneath(root->layers, ".", O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd < 0 || lock_directory_wait(fd, err) < 0)
+		return error_errno(err, "cannot lock %s/.layers", root->path);
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
 /*
  * Whoever makes or removes something here, and whoever holds a named lock, holds its lock. The
  * lock that is taken to find out is kept in *ret_fd while what is abandoned is removed.

@@ -63,5 +63,12 @@ int root_make_temp(const struct root *root, const char *prefix, char **ret_name,
 /* Moves ROOT/<name> (in `dirfd`) into .tmp, where it no longer exists for anyone, and deletes it. */
 int root_discard(const struct root *root, int dirfd, const char *name, struct error *err);
 
+/*
+ * Who removes layers that nobody uses holds this lock, for as long as *ret_fd is open, from its
+ * first look at the records until the last layer is out of .layers: two at once would each find in
+ * use what the other one only looks at. Waits.
+ */
+int root_lock_collecting(const struct root *root, int *ret_fd, struct error *err);
+
 /* Removes what dead commands left in .tmp. Failures are not reported: the next sweep tries again. */
 void root_sweep(const struct root *root);

@@ -15,10 +15,11 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/memory.h"
+#include "store/json.h"
 #include "store/layer.h"
 #include "store/name.h"
 
-enum { SCHEMA = 1, RECORD_MAX = 1 << 20 };
+enum { SCHEMA = 2, RECORD_MAX = 1 << 20 };
 
 static void repo_release(struct sandbox_repo *repo)
 {
@@ -30,8 +31,11 @@ static void repo_release(struct sandbox_repo *repo)
 	free(repo->branch);
 	free(repo->live_git_dir);
 	free(repo->live_common_dir);
+	free(repo->local);
+	free(repo->modules);
 	strv_release(&repo->tree);
 	strv_release(&repo->git);
+	strv_release(&repo->carried);
 }
 
 void sandbox_release(struct sandbox *sandbox)
@@ -63,15 +67,6 @@ static json_t *json_text(const char *text)
 	return text ? json_string(text) : json_null();
 }
 
-static json_t *json_strings(const struct strv *v)
-{
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < v->len; i++)
-		json_array_append_new(array, json_string(v->items[i]));
-	return array;
-}
-
 static char *record_text(const struct sandbox *sandbox)
 {
 	json_t *repos = json_array();
@@ -86,8 +81,11 @@ static char *record_text(const struct sandbox *sandbox)
 		json_object_set_new(item, "git_path", json_text(repo->git_path));
 		json_object_set_new(item, "base", json_text(repo->base));
 		json_object_set_new(item, "branch", json_text(repo->branch));
+		json_object_set_new(item, "local", json_text(repo->local));
+		json_object_set_new(item, "modules", json_text(repo->modules));
 		json_object_set_new(item, "tree", json_strings(&repo->tree));
 		json_object_set_new(item, "git", json_strings(&repo->git));
+		json_object_set_new(item, "carried", json_strings(&repo->carried));
 		if (repo->live_git_dir) {
 			json_object_set_new(item, "live_git_dir", json_text(repo->live_git_dir));
 			json_object_set_new(item, "live_common_dir",
@@ -107,6 +105,7 @@ static char *record_text(const struct sandbox *sandbox)
 	json_object_set_new(record, "layout",
 			    json_string(sandbox->layout == LAYOUT_JIB ? "jib" : "host"));
 	json_object_set_new(record, "live", json_boolean(sandbox->live));
+	json_object_set_new(record, "volatile", json_boolean(sandbox->is_volatile));
 	json_object_set_new(record, "home", json_text(sandbox->home));
 	json_object_set_new(record, "repos", repos);
 	char *text = json_dumps(record, JSON_INDENT(2));
@@ -126,6 +125,14 @@ static int check_text(const char *text, struct error *err)
 	return 0;
 }
 
+static int check_texts(const struct strv *texts, struct error *err)
+{
+	for (size_t i = 0; i < texts->len; i++)
+		if (check_text(texts->items[i], err) < 0)
+			return -1;
+	return 0;
+}
+
 static int write_record(const struct sandbox *sandbox, int fd, bool durable, struct error *err)
 {
 	for (size_t i = 0; i < sandbox->repo_count; i++)
@@ -133,7 +140,8 @@ static int write_record(const struct sandbox *sandbox, int fd, bool durable, str
 		    check_text(sandbox->repos[i].path, err) < 0 ||
 		    check_text(sandbox->repos[i].branch, err) < 0 ||
 		    check_text(sandbox->repos[i].live_git_dir, err) < 0 ||
-		    check_text(sandbox->repos[i].live_common_dir, err) < 0)
+		    check_text(sandbox->repos[i].live_common_dir, err) < 0 ||
+		    check_texts(&sandbox->repos[i].carried, err) < 0)
 			return -1;
 	if (check_text(sandbox->home, err) < 0)
 		return -1;
@@ -159,8 +167,23 @@ static char *read_text(struct reader *reader, const json_t *object, const char *
 	return NULL;
 }
 
+/* Below the work tree, and there as well when it is taken apart: no empty component, no dots. */
+static bool is_inner_path(const char *text)
+{
+	for (const char *at = text;; at++) {
+		size_t len = strcspn(at, "/");
+
+		if (len == 0 || (len == 1 && at[0] == '.') ||
+		    (len == 2 && at[0] == '.' && at[1] == '.'))
+			return false;
+		at += len;
+		if (!*at)
+			return true;
+	}
+}
+
 static void read_strings(struct reader *reader, const json_t *object, const char *key,
-			 struct strv *ret)
+			 bool (*valid)(const char *), struct strv *ret)
 {
 	const json_t *array = json_object_get(object, key);
 
@@ -169,12 +192,20 @@ static void read_strings(struct reader *reader, const json_t *object, const char
 	for (size_t i = 0; i < json_array_size(array); i++) {
 		const char *text = json_string_value(json_array_get(array, i));
 
-		/* A layer id is one path component. */
-		if (!text || !*text || strchr(text, '/') || text[0] == '.')
+		if (!text || !valid(text))
 			reader->failed = true;
 		else
 			strv_add(ret, text);
 	}
+}
+
+static char *read_layer(struct reader *reader, const json_t *object, const char *key)
+{
+	char *id = read_text(reader, object, key, false);
+
+	if (id && !layer_is_id(id))
+		reader->failed = true;
+	return id;
 }
 
 static void read_repo(struct reader *reader, const json_t *item, struct sandbox_repo *repo)
@@ -187,8 +218,13 @@ static void read_repo(struct reader *reader, const json_t *item, struct sandbox_
 	repo->branch = read_text(reader, item, "branch", false);
 	repo->live_git_dir = read_text(reader, item, "live_git_dir", false);
 	repo->live_common_dir = read_text(reader, item, "live_common_dir", false);
-	read_strings(reader, item, "tree", &repo->tree);
-	read_strings(reader, item, "git", &repo->git);
+	repo->local = read_layer(reader, item, "local");
+	repo->modules = read_layer(reader, item, "modules");
+	read_strings(reader, item, "tree", layer_is_id, &repo->tree);
+	read_strings(reader, item, "git", layer_is_id, &repo->git);
+	/* A record of schema 1 has none. */
+	if (json_object_get(item, "carried"))
+		read_strings(reader, item, "carried", is_inner_path, &repo->carried);
 	if ((repo->path && repo->path[0] != '/') || (repo->git_path && repo->git_path[0] != '/') ||
 	    !repo->live_git_dir != !repo->live_common_dir)
 		reader->failed = true;
@@ -203,6 +239,7 @@ static int read_record(const char *text, size_t len, struct sandbox *sandbox, st
 	json_t *record = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *repos = json_object_get(record, "repos");
 	const json_t *live = json_object_get(record, "live");
+	const json_t *is_volatile = json_object_get(record, "volatile");
 	const char *view = json_string_value(json_object_get(record, "view"));
 	const char *xattr = json_string_value(json_object_get(record, "xattr"));
 	json_int_t schema = json_integer_value(json_object_get(record, "schema"));
@@ -219,7 +256,9 @@ static int read_record(const char *text, size_t len, struct sandbox *sandbox, st
 
 	sandbox->layout = layout && strcmp(layout, "jib") == 0 ? LAYOUT_JIB : LAYOUT_HOST;
 	sandbox->live = json_is_true(live);
+	sandbox->is_volatile = json_is_true(is_volatile);
 	if (!json_is_array(repos) || !json_is_boolean(live) ||
+	    (is_volatile && !json_is_boolean(is_volatile)) ||
 	    (sandbox->home && sandbox->home[0] != '/') ||
 	    (layout && sandbox->layout == LAYOUT_HOST && strcmp(layout, "host") != 0))
 		reader.failed = true;
@@ -249,6 +288,20 @@ static char *now_text(void)
 	return xstrdup(text);
 }
 
+static int make_carried(const struct sandbox *sandbox, int fd, const char *part, struct error *err)
+{
+	for (size_t i = 0; i < sandbox->repo_count; i++)
+		for (size_t k = 0; k < sandbox->repos[i].carried.len; k++) {
+			autofree char *path =
+				xasprintf("%s/carried/%s/%zu", part, sandbox->repos[i].name, k);
+			autofd int made = -1;
+
+			if (dir_make_path_at(fd, path, 0755, &made, err) < 0)
+				return -1;
+		}
+	return 0;
+}
+
 static int make_directories(const struct sandbox *sandbox, int fd, struct error *err)
 {
 	static const char *const pairs[][2] = {
@@ -269,7 +322,33 @@ static int make_directories(const struct sandbox *sandbox, int fd, struct error 
 		    dir_make_at(outer, "home", 0700, &home_work, err) < 0)
 			return -1;
 	}
+	if (make_carried(sandbox, fd, "upper", err) < 0 ||
+	    make_carried(sandbox, fd, "work", err) < 0)
+		return -1;
 	return sandbox->passing ? 0 : dir_make_at(fd, "home", 0700, &home, err);
+}
+
+static int note_boot(int fd, struct error *err)
+{
+	const char *id = boot_id();
+
+	return file_replace_at(fd, "boot", id, strlen(id), 0600, false, err);
+}
+
+int sandbox_note_boot(const struct sandbox *sandbox, struct error *err)
+{
+	return note_boot(sandbox->fd, err);
+}
+
+bool sandbox_outlived_boot(const struct sandbox *sandbox)
+{
+	enum { ID_MAX = 64 };
+	autostr struct str noted = STR_INIT;
+	autoerror struct error missing = ERROR_INIT;
+
+	/* The note may itself have been lost. */
+	return file_read_at(sandbox->fd, "boot", ID_MAX, &noted, &missing) < 0 || !noted.s ||
+	       strcmp(noted.s, boot_id()) != 0;
 }
 
 int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durable, int *ret_lease,
@@ -287,7 +366,8 @@ int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durabl
 		return error_wrap(err, "cannot create the sandbox %s", sandbox->name);
 	free(sandbox->created);
 	sandbox->created = now_text();
-	if (make_directories(sandbox, fd, err) < 0 || write_record(sandbox, fd, durable, err) < 0)
+	if (make_directories(sandbox, fd, err) < 0 || write_record(sandbox, fd, durable, err) < 0 ||
+	    (sandbox->is_volatile && note_boot(fd, err) < 0))
 		goto failed;
 	if (ret_lease) {
 		lease = open_beneath(fd, "lease", O_RDWR | O_CREAT, 0600);
@@ -362,6 +442,15 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static bool is_directory(int dirfd, const struct dirent *entry)
+{
+	struct stat st;
+
+	if (entry->d_type != DT_UNKNOWN)
+		return entry->d_type == DT_DIR;
+	return fstatat(dirfd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
 int sandbox_names(const struct root *root, struct strv *ret, struct error *err)
 {
 	if (root->fd < 0) {
@@ -370,20 +459,29 @@ int sandbox_names(const struct root *root, struct strv *ret, struct error *err)
 	}
 	int fd = open_beneath(root->fd, ".", O_RDONLY | O_DIRECTORY, 0);
 	autodir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct strv names = STRV_INIT;
+	autostrv struct strv names = STRV_INIT;
 
 	if (!dir)
 		return error_errno(err, "cannot read %s", root->path);
-	for (const struct dirent *entry; (entry = readdir(dir));) {
+	for (;;) {
 		struct error invalid = ERROR_INIT;
 
-		if (entry->d_type == DT_DIR && name_check(entry->d_name, &invalid) == 0)
+		errno = 0;
+		const struct dirent *entry = readdir(dir);
+
+		/* The layers of one that is left out would be removed. */
+		if (!entry && errno)
+			return error_errno(err, "cannot read %s", root->path);
+		if (!entry)
+			break;
+		if (is_directory(fd, entry) && name_check(entry->d_name, &invalid) == 0)
 			strv_add(&names, entry->d_name);
 		error_clear(&invalid);
 	}
 	if (names.len)
 		qsort(names.items, names.len, sizeof *names.items, compare_names);
 	*ret = names;
+	names = (struct strv)STRV_INIT;
 	return 0;
 }
 
@@ -435,35 +533,37 @@ int sandbox_lease_wait(const struct root *root, const struct sandbox *sandbox, i
 	return 0;
 }
 
-void layer_holds_release(struct layer_holds *holds)
+void sandbox_layers(const struct sandbox *sandbox, struct strv *ret)
 {
-	for (size_t i = 0; i < holds->count; i++)
-		fd_close(&holds->fds[i]);
-	free(holds->fds);
-	*holds = (struct layer_holds){0};
+	for (size_t i = 0; i < sandbox->repo_count; i++) {
+		const struct sandbox_repo *repo = &sandbox->repos[i];
+
+		if (repo->local)
+			strv_add(ret, repo->local);
+		if (repo->modules)
+			strv_add(ret, repo->modules);
+		for (size_t k = 0; k < repo->tree.len; k++)
+			strv_add(ret, repo->tree.items[k]);
+		for (size_t k = 0; k < repo->git.len; k++)
+			strv_add(ret, repo->git.items[k]);
+	}
 }
 
 static int hold_layer(const struct root *root, const struct sandbox *sandbox, const char *id,
 		      struct layer_holds *holds, struct error *err)
 {
-	int fd = -1;
-	int result = layer_hold(root, id, &fd, err);
+	int result = layer_holds_add(root, id, holds, err);
 
-	if (result < 0)
-		return error_wrap(err, "sandbox %s", sandbox->name);
-	if (result == 0) {
-		holds->fds = xreallocarray(holds->fds, holds->count + 1, sizeof *holds->fds);
-		holds->fds[holds->count++] = fd;
-		return 0;
-	}
+	if (result <= 0)
+		return result < 0 ? error_wrap(err, "sandbox %s", sandbox->name) : 0;
 	if (faccessat(root->layers, id, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
 		error_errno(err, "sandbox %s: cannot open the layer %s", sandbox->name, id);
 		return error_hint(err, "it was removed from %s/.layers", root->path);
 	}
-	error_set(
-		err, ERR_CORRUPT,
-		"the layer %s of the sandbox %s was cut off by a power failure before it was synced",
-		id, sandbox->name);
+	error_set(err, ERR_CORRUPT,
+		  "the layer %s of the sandbox %s is damaged, or was cut off by a power failure "
+		  "before it was synced",
+		  id, sandbox->name);
 	return error_hint(err,
 			  "a new sandbox of the same commit makes it anew; its changes are in "
 			  "%s/%s/upper",
@@ -474,15 +574,12 @@ int sandbox_hold_layers(const struct root *root, const struct sandbox *sandbox,
 			struct layer_holds *ret, struct error *err)
 {
 	autoholds struct layer_holds holds = {0};
+	autostrv struct strv ids = STRV_INIT;
 
-	for (size_t i = 0; i < sandbox->repo_count; i++) {
-		const struct strv *lists[] = {&sandbox->repos[i].tree, &sandbox->repos[i].git};
-
-		for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
-			for (size_t n = 0; n < lists[k]->len; n++)
-				if (hold_layer(root, sandbox, lists[k]->items[n], &holds, err) < 0)
-					return -1;
-	}
+	sandbox_layers(sandbox, &ids);
+	for (size_t i = 0; i < ids.len; i++)
+		if (hold_layer(root, sandbox, ids.items[i], &holds, err) < 0)
+			return -1;
 	*ret = holds;
 	holds = (struct layer_holds){0};
 	return 0;

@@ -7,7 +7,10 @@
  *   ROOT/<name>/control             the monitor's socket, while something runs
  *   ROOT/<name>/upper/repos/<repo>  what was changed in the work tree
  *   ROOT/<name>/upper/git/<repo>    what was changed in the git dir
+ *   ROOT/<name>/upper/carried/<repo>/<n>  in the n-th directory that is mounted from the host
  *   ROOT/<name>/work/...            overlayfs' work directories
+ *   ROOT/<name>/empty/              stands in for a carried directory that the host has removed
+ *   ROOT/<name>/boot                of a volatile one: the boot in which it was made or ran last
  *   ROOT/<name>/home/               the private home directory
  *   ROOT/<name>/log/                output of a detached run
  *
@@ -22,19 +25,28 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "store/layer.h"
 #include "store/root.h"
 
 enum layout { LAYOUT_HOST, LAYOUT_JIB };
 
 struct sandbox_repo {
-	char *name;	  /* unique in the sandbox: the directory in upper/repos and upper/git */
-	char *host;	  /* the work tree on the host */
-	char *path;	  /* the work tree inside */
-	char *git_path;	  /* where the git dir is seen inside besides PATH/.git, or NULL */
-	char *base;	  /* commit id; NULL when the repository had no commit */
-	char *branch;	  /* NULL when HEAD was detached */
-	struct strv tree; /* layer ids, uppermost first; empty with --live */
+	char *name;	/* unique in the sandbox: the directory in upper/repos and upper/git */
+	char *host;	/* the work tree on the host */
+	char *path;	/* the work tree inside */
+	char *git_path; /* where the git dir is seen inside besides PATH/.git, or NULL */
+	char *base;	/* commit id; NULL when the repository had no commit */
+	char *branch;	/* NULL when HEAD was detached */
+	/* Layers. Work tree and git dir each see, uppermost first: local, modules, tree or git. */
+	char *local;	  /* what was not committed; or NULL */
+	char *modules;	  /* submodules; or NULL */
+	struct strv tree; /* uppermost first; empty with --live */
 	struct strv git;
+	/*
+	 * Directories of the work tree, relative to it, that are overlays of their own over the
+	 * host's; the n-th has upper/carried/<name>/<n>.
+	 */
+	struct strv carried;
 	char *live_git_dir;    /* with --live: the host's git dir of this work tree */
 	char *live_common_dir; /* and its common dir */
 };
@@ -45,7 +57,8 @@ struct sandbox {
 	char *created; /* RFC 3339, UTC */
 	enum layout layout;
 	bool live;
-	char *home;   /* the home directory's path inside */
+	bool is_volatile; /* never synced: a power cut may tear what it has changed */
+	char *home;	  /* the home directory's path inside */
 	bool passing; /* not in the record: made for one run and discarded, without a home on disk */
 	struct sandbox_repo *repos;
 	size_t repo_count;
@@ -94,11 +107,8 @@ int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *r
 int sandbox_lease_wait(const struct root *root, const struct sandbox *sandbox, int *ret_fd,
 		       struct error *err);
 
-/* The layers that a sandbox runs on, locked against being discarded (layer_hold()). */
-struct layer_holds {
-	int *fds;
-	size_t count;
-};
+/* The ids of all layers that a sandbox stands on. */
+void sandbox_layers(const struct sandbox *sandbox, struct strv *ret);
 
 /*
  * For as long as the sandbox runs. ERR_CORRUPT when a layer was made before the last restart of
@@ -106,8 +116,6 @@ struct layer_holds {
  */
 int sandbox_hold_layers(const struct root *root, const struct sandbox *sandbox,
 			struct layer_holds *ret, struct error *err);
-void layer_holds_release(struct layer_holds *holds);
-#define autoholds __attribute__((cleanup(layer_holds_release)))
 
 enum sandbox_state { SANDBOX_CREATED, SANDBOX_RUNNING, SANDBOX_STOPPED, SANDBOX_BROKEN };
 const char *sandbox_state_name(enum sandbox_state state);
@@ -122,6 +130,11 @@ int sandbox_remove(const struct root *root, const char *name, struct error *err)
 
 /* Syncs the record of a sandbox that was created without `durable`. */
 int sandbox_settle(const struct root *root, const struct sandbox *sandbox, struct error *err);
+
+/* Notes in a volatile sandbox the boot in which it runs; not synced either. */
+int sandbox_note_boot(const struct sandbox *sandbox, struct error *err);
+/* Whether the machine was restarted since the volatile sandbox ran, or cannot be said not to be. */
+bool sandbox_outlived_boot(const struct sandbox *sandbox);
 
 /*
  * What the mounts of a sandbox are called in mountinfo: neutral inside, and enough to find a
