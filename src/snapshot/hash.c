@@ -1,6 +1,5 @@
 #include "snapshot/hash.h"
 
-#include <nettle/sha1.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -37,20 +36,38 @@ char *hash_id(struct hash *hash, const char *kind)
 	return str_take(&id);
 }
 
-size_t hash_checksum(bool sha256, const void *bytes, size_t len, unsigned char *out)
+void checksum_init(struct checksum *checksum, bool sha256)
 {
-	if (sha256) {
-		struct sha256_ctx context;
+	checksum->sha256 = sha256;
+	if (sha256)
+		sha256_init(&checksum->context.sha2);
+	else
+		sha1_init(&checksum->context.sha1);
+}
 
-		sha256_init(&context);
-		sha256_update(&context, len, bytes);
-		sha256_digest(&context, SHA256_DIGEST_SIZE, out);
+void checksum_bytes(struct checksum *checksum, const void *bytes, size_t len)
+{
+	if (checksum->sha256)
+		sha256_update(&checksum->context.sha2, len, bytes);
+	else
+		sha1_update(&checksum->context.sha1, len, bytes);
+}
+
+size_t checksum_end(struct checksum *checksum, unsigned char *out)
+{
+	if (checksum->sha256) {
+		sha256_digest(&checksum->context.sha2, SHA256_DIGEST_SIZE, out);
 		return SHA256_DIGEST_SIZE;
 	}
-	struct sha1_ctx context;
-
-	sha1_init(&context);
-	sha1_update(&context, len, bytes);
-	sha1_digest(&context, SHA1_DIGEST_SIZE, out);
+	sha1_digest(&checksum->context.sha1, SHA1_DIGEST_SIZE, out);
 	return SHA1_DIGEST_SIZE;
+}
+
+size_t hash_checksum(bool sha256, const void *bytes, size_t len, unsigned char *out)
+{
+	struct checksum checksum;
+
+	checksum_init(&checksum, sha256);
+	checksum_bytes(&checksum, bytes, len);
+	return checksum_end(&checksum, out);
 }
