@@ -20,12 +20,12 @@ struct state {
 	struct error *err;
 };
 
-static bool later(const struct timespec *a, const struct timespec *b)
+bool fingerprint_is_later(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
 }
 
-static void add_stat(struct state *state, const char *what, const struct stat *st)
+void fingerprint_add_stat(struct hash *hash, const char *what, const struct stat *st)
 {
 	struct {
 		uint64_t ino, mode, size;
@@ -40,9 +40,14 @@ static void add_stat(struct state *state, const char *what, const struct stat *s
 	facts.changed_ns = st->st_ctim.tv_nsec;
 	facts.modified = st->st_mtim.tv_sec;
 	facts.modified_ns = st->st_mtim.tv_nsec;
-	hash_text(state->hash, what);
-	hash_bytes(state->hash, &facts, sizeof facts);
-	if (later(&st->st_ctim, &state->newest))
+	hash_text(hash, what);
+	hash_bytes(hash, &facts, sizeof facts);
+}
+
+static void add_stat(struct state *state, const char *what, const struct stat *st)
+{
+	fingerprint_add_stat(state->hash, what, st);
+	if (fingerprint_is_later(&st->st_ctim, &state->newest))
 		state->newest = st->st_ctim;
 }
 
@@ -59,8 +64,20 @@ static int visit(void *data, int dirfd, const char *name, const char *path, cons
 	return 0;
 }
 
+/* LFS objects never change once they are there, so their directories tell: ab/cd/abcd... */
+static int visit_fans(void *data, int dirfd, const char *name, const char *path,
+		      const struct stat *st)
+{
+	(void)dirfd;
+	(void)name;
+	if (!S_ISDIR(st->st_mode))
+		return 0;
+	add_stat(data, path, st);
+	return strchr(path, '/') ? TREE_SKIP : 0;
+}
+
 /* Order matters in a hash and readdir(3) has none of its own, but it is stable while unchanged. */
-static int add_tree(struct state *state, int base, const char *name)
+static int add_tree(struct state *state, int base, const char *name, tree_visit *look)
 {
 	autofd int fd = openat(base, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -69,7 +86,7 @@ static int add_tree(struct state *state, int base, const char *name)
 	if (fd < 0)
 		return error_errno(state->err, "cannot read %s", name);
 	hash_text(state->hash, name);
-	return tree_walk(fd, visit, state, state->err);
+	return tree_walk(fd, look, state, state->err);
 }
 
 static int add_parts(struct state *state, const char *directory, const char *const *files,
@@ -89,9 +106,19 @@ static int add_parts(struct state *state, const char *directory, const char *con
 			return error_errno(state->err, "cannot stat %s/%s", directory, *files);
 	}
 	for (; *trees; trees++)
-		if (add_tree(state, fd, *trees) < 0)
+		if (add_tree(state, fd, *trees, visit) < 0)
 			return error_wrap(state->err, "%s", directory);
 	return 0;
+}
+
+static int add_lfs(struct state *state, const struct repository *repository)
+{
+	autofd int fd = open(repository->common_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_errno(state->err, "cannot read the git directory %s",
+				   repository->common_dir);
+	return add_tree(state, fd, "lfs/objects", visit_fans);
 }
 
 static int add_head(struct state *state, const struct repository *repository)
@@ -110,9 +137,9 @@ static int add_head(struct state *state, const struct repository *repository)
 
 static int take(const struct repository *repository, struct state *state)
 {
-	static const char *const own_files[] = {"HEAD", "config.worktree", "info/sparse-checkout",
-						NULL};
-	static const char *const own_trees[] = {"refs", NULL};
+	static const char *const own_files[] = {
+		"HEAD", "ORIG_HEAD", "config.worktree", "info/sparse-checkout", "logs/HEAD", NULL};
+	static const char *const own_trees[] = {"refs", "logs/refs", NULL};
 	static const char *const common_files[] = {"config",
 						   "packed-refs",
 						   "shallow",
@@ -121,20 +148,22 @@ static int take(const struct repository *repository, struct state *state)
 						   "info/grafts",
 						   "objects/info/alternates",
 						   NULL};
-	static const char *const common_trees[] = {"refs", "reftable", "hooks", NULL};
+	static const char *const common_trees[] = {"refs",  "logs/refs", "reftable",
+						   "hooks", "rr-cache",	 NULL};
 	static const char *const none[] = {NULL};
 	bool linked = strcmp(repository->git_dir, repository->common_dir) != 0;
 
 	if (add_head(state, repository) < 0 ||
 	    add_parts(state, repository->git_dir, own_files, linked ? own_trees : none) < 0 ||
-	    add_parts(state, repository->common_dir, common_files, common_trees) < 0)
+	    add_parts(state, repository->common_dir, common_files, common_trees) < 0 ||
+	    add_lfs(state, repository) < 0)
 		return -1;
 	return 0;
 }
 
 bool fingerprint_is_settled(const struct timespec *before, const struct timespec *newest)
 {
-	return later(before, newest) || newest->tv_sec > before->tv_sec + 1;
+	return fingerprint_is_later(before, newest) || newest->tv_sec > before->tv_sec + 1;
 }
 
 void fingerprint_wait(const struct timespec *newest)
@@ -143,7 +172,7 @@ void fingerprint_wait(const struct timespec *newest)
 
 	for (;;) {
 		clock_gettime(CLOCK_REALTIME_COARSE, &now);
-		if (later(&now, newest))
+		if (fingerprint_is_later(&now, newest))
 			return;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	}

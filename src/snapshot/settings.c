@@ -1,7 +1,11 @@
 #include <ctype.h>
+#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "snapshot/layers.h"
 #include "snapshot/settings.h"
@@ -251,4 +255,208 @@ void settings_sanitise(const struct config *settings, struct str *ret)
 			config_write_item(ret, item->key, item->value);
 		}
 	}
+}
+
+void urls_scrub(const char *text, size_t len, struct str *ret)
+{
+	static const char ends[] = " \t\r\n\"'<>";
+	const char *end = text + len, *done = text;
+
+	for (const char *url; (url = memmem(done, (size_t)(end - done), "://", 3));) {
+		const char *start = url, *stop = url;
+
+		while (start > done && start[-1] && !strchr(ends, start[-1]))
+			start--;
+		while (stop < end && *stop && !strchr(ends, *stop))
+			stop++;
+		autofree char *address = xstrndup(start, (size_t)(stop - start));
+		autofree char *clean = url_without_credentials(address);
+
+		str_add_bytes(ret, done, (size_t)(start - done));
+		str_add(ret, holds_credentials(clean) ? "(address)" : clean);
+		done = stop;
+	}
+	str_add_bytes(ret, done, (size_t)(end - done));
+}
+
+/* What says something about one repository, and nothing in a configuration for all of them. */
+static bool is_of_repository(const char *key)
+{
+	static const char *const own[] = {
+		"core.repositoryformatversion",
+		"core.sparsecheckout",
+		"core.sparsecheckoutcone",
+		"core.sharedrepository",
+		"extensions.",
+		"user.",
+		"lfs.",
+	};
+	/* Of a single remote, branch or submodule; what is set for all of them is the user's. */
+	static const char *const parts[] = {"remote.", "branch.", "submodule."};
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (str_starts(key, parts[i]) && strchr(key, '.') != strrchr(key, '.'))
+			return true;
+	return is_one_of(key, own, ARRAY_SIZE(own));
+}
+
+/* Of `user.` nothing but who commits: what else stands there names keys and accounts. */
+static bool is_personal(const char *key)
+{
+	static const char *const personal[] = {
+		"user.name", "user.email", "user.useconfigonly", "alias.",
+		"init.",     "author.",	   "committer.",
+	};
+
+	return is_one_of(key, personal, ARRAY_SIZE(personal));
+}
+
+static bool is_global(const struct config_item *item)
+{
+	if (!setting_is_safe(item->key, item->value))
+		return false;
+	return is_personal(item->key) ||
+	       (!item->local && is_kept(item->key) && !is_of_repository(item->key));
+}
+
+/* Whether a program that a filter names by its first word is in a directory that sandboxes have. */
+static bool program_is_inside(const char *command)
+{
+	static const char *const places[] = {"/usr/local/bin", "/usr/bin", "/bin"};
+	size_t len = strcspn(command, " \t");
+
+	if (!len)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		autofree char *path = xasprintf("%s/%.*s", places[i], (int)len, command);
+
+		if (command[0] != '/' && access(path, X_OK) == 0)
+			return true;
+	}
+	return str_starts(command, "/usr/") || str_starts(command, "/opt/");
+}
+
+/* One program that is missing makes a required filter fail: then all of the filter goes. */
+static bool filter_is_inside(const struct config *config, const char *key)
+{
+	static const char *const programs[] = {"filter.*.clean", "filter.*.smudge",
+					       "filter.*.process"};
+	size_t len = (size_t)(strrchr(key, '.') + 1 - key);
+
+	for (size_t i = 0; i < config->count; i++) {
+		const struct config_item *item = &config->items[i];
+
+		if (strncmp(item->key, key, len) == 0 && item->value &&
+		    is_one_of(item->key, programs, ARRAY_SIZE(programs)) &&
+		    !program_is_inside(item->value))
+			return false;
+	}
+	return true;
+}
+
+void settings_global(const struct config *config, struct str *ret)
+{
+	for (size_t i = 0; i < config->count; i++) {
+		const struct config_item *item = &config->items[i];
+
+		if (!is_global(item) ||
+		    (str_starts(item->key, "filter.") && !filter_is_inside(config, item->key)))
+			continue;
+		config_write_item(ret, item->key, item->value);
+	}
+}
+
+void settings_reduce(struct config *config)
+{
+	static const char *const used[] = {"jib.", "core.excludesfile", "core.attributesfile"};
+	size_t kept = 0;
+
+	for (size_t i = 0; i < config->count; i++) {
+		struct config_item *item = &config->items[i];
+
+		if (is_global(item) || is_one_of(item->key, used, ARRAY_SIZE(used))) {
+			config->items[kept++] = *item;
+			continue;
+		}
+		free(item->key);
+		free(item->value);
+	}
+	config->count = kept;
+}
+
+/* As git reads a path in a configuration, but for other users' homes and its own prefix. */
+static char *resolve(const char *value, const char *top)
+{
+	const char *home = getenv("HOME");
+
+	if (value[0] == '/')
+		return xstrdup(value);
+	if (str_starts(value, "~/"))
+		return home ? xasprintf("%s%s", home, value + 1) : NULL;
+	if (value[0] == '~' || value[0] == '%')
+		return NULL;
+	return xasprintf("%s/%s", top, value);
+}
+
+char *settings_file(const struct config *config, const char *key, const char *usual,
+		    const char *top)
+{
+	const char *value = config_value(config, key);
+	const char *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+
+	if (value)
+		return *value ? resolve(value, top) : NULL;
+	if (xdg && *xdg)
+		return xasprintf("%s/git/%s", xdg, usual);
+	return home ? xasprintf("%s/.config/git/%s", home, usual) : NULL;
+}
+
+static char *hooks_place(const struct repository *repository, const struct config *settings)
+{
+	const char *value = config_value(settings, "core.hookspath");
+	autofree char *path = value && *value ? resolve(value, repository->top) : NULL;
+	char *real = path ? realpath(path, NULL) : NULL;
+
+	/* What is not there may come, by a checkout or a build. */
+	return real || !path || strstr(path, "/../") || str_ends(path, "/..") ? real
+									      : steal_ptr(&path);
+}
+
+static bool is_in_git_dir(const struct repository *repository, const char *path)
+{
+	return path_within(path, repository->git_dir) || path_within(path, repository->common_dir);
+}
+
+char *hooks_in_git_dir(const struct repository *repository, const struct config *settings)
+{
+	autofree char *place = hooks_place(repository, settings);
+
+	return place && is_in_git_dir(repository, place) ? steal_ptr(&place) : NULL;
+}
+
+void settings_add_hooks(const struct repository *repository, const struct config *settings,
+			struct str *ret)
+{
+	autofree char *place = hooks_place(repository, settings);
+
+	if (!place || !path_within(place, repository->top) || is_in_git_dir(repository, place))
+		return;
+	const char *relative = place + strlen(repository->top);
+
+	config_write_item(ret, "core.hooksPath", *relative ? relative + 1 : ".");
+}
+
+int settings_patterns(const char *path, struct str *ret, struct error *err)
+{
+	enum { PATTERNS_MAX = 1 << 20 };
+	autofd int fd = path ? open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	if (read_all(fd, PATTERNS_MAX, ret, err) < 0)
+		return error_wrap(err, "%s", path);
+	if (ret->len && ret->s[ret->len - 1] != '\n')
+		str_add_char(ret, '\n');
+	return 0;
 }

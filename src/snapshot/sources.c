@@ -19,9 +19,7 @@ static json_t *state_of(const char *path, struct timespec *newest)
 
 	if (stat(path, &st) < 0)
 		return json_null();
-	if (newest &&
-	    (st.st_ctim.tv_sec > newest->tv_sec ||
-	     (st.st_ctim.tv_sec == newest->tv_sec && st.st_ctim.tv_nsec > newest->tv_nsec)))
+	if (newest && fingerprint_is_later(&st.st_ctim, newest))
 		*newest = st.st_ctim;
 	return json_pack("[I,I,I,I,I,I]", (json_int_t)st.st_ino, (json_int_t)st.st_ctim.tv_sec,
 			 (json_int_t)st.st_ctim.tv_nsec, (json_int_t)st.st_mtim.tv_sec,
@@ -69,7 +67,7 @@ static void add_path(json_t *sources, const char *path, const char *base, bool b
 /* Where git looks whether or not there is something. */
 static void add_usual(json_t *sources)
 {
-	static const char *const usual[] = {"config", "attributes"};
+	static const char *const usual[] = {"config", "attributes", "ignore"};
 	const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
 
 	add_path(sources, "/etc/gitconfig", "", false);
@@ -88,6 +86,7 @@ static void add_usual(json_t *sources)
 static bool names_file(const char *key)
 {
 	return strcmp(key, "include.path") == 0 || strcmp(key, "core.attributesfile") == 0 ||
+	       strcmp(key, "core.excludesfile") == 0 || strcmp(key, "core.hookspath") == 0 ||
 	       (str_starts(key, "includeif.") && str_ends(key, ".path"));
 }
 
@@ -114,7 +113,7 @@ static void add_listed(json_t *sources, const struct repository *repository, str
 		if (!value)
 			continue;
 		*value++ = '\0';
-		/* An attributes file is not relative to where it is named. */
+		/* Neither attributes nor hooks are relative to where they are named. */
 		if (names_file(item))
 			add_path(sources, value,
 				 str_starts(item, "include") ? file : repository->top,
