@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "git/config.h"
 #include "git/repository.h"
+#include "snapshot/index.h"
 #include "snapshot/pin.h"
 #include "store/layer.h"
 
@@ -22,16 +23,43 @@ void settings_sanitise(const struct config *settings, struct str *ret);
  */
 char *url_without_credentials(const char *url);
 
-/* The id of the tree layer, which is made when it is missing. */
-int tree_layer(const struct root *root, const struct repository *repository,
-	       const struct repository_head *head, const struct config *settings,
-	       pin_progress *progress, char **ret_id, struct error *err);
+/*
+ * The layers that show the files of a commit, uppermost first; what is missing is made, on top of
+ * the nearest there are. A file that is unchanged on the host is taken from there, with its
+ * modification time, so that what was built from it stays up to date. All of them are added to
+ * `holds`.
+ */
+int tree_layers(const struct root *root, const struct repository *repository,
+		const struct repository_head *head, const struct config *settings,
+		const struct progress *progress, struct strv *ret, struct layer_holds *holds,
+		struct error *err);
+
+struct tree_index {
+	const struct repository *repository;
+	const struct strv *tree; /* of tree_layers() */
+	bool sha256;
+	const char *location;		/* the work tree's path inside */
+	const char *excludes_file;	/* the user's core.excludesFile on the host, or NULL */
+	const struct index_edits *more; /* uncommitted work, sorted; or NULL */
+	const struct strv *staged; /* those of its paths that differ from the commit; or NULL */
+};
+
+/* Writes the index that fits the layers (index_compose()). */
+int tree_index(const struct root *root, const struct tree_index *request, int dirfd,
+	       struct error *err);
 
 /*
- * Fills a git layer that layer_begin() has opened. `tree_id` is where the index comes from, or
- * NULL. Links race with a gc of the host; a result is only good if the fingerprint is the same
- * before and after.
+ * Fills a git layer that layer_begin() has opened, with the index that fits the tree layers. Links
+ * race with a gc of the host; a result is only good if the fingerprint is the same before and
+ * after.
  */
 int git_layer_fill(const struct layer_making *making, const struct repository *repository,
 		   const struct repository_head *head, const struct config *settings,
-		   const char *tree_id, struct error *err);
+		   const struct strv *tree, struct error *err);
+
+/*
+ * The index of a stack of tree layers, as entries: the reader of its base, and the edits over it,
+ * sorted.
+ */
+int tree_entries(const struct root *root, const struct strv *tree, bool sha256,
+		 struct index_reader **ret_base, struct index_edits *ret_edits, struct error *err);

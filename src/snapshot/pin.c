@@ -11,21 +11,25 @@
 #include "base/memory.h"
 #include "snapshot/fingerprint.h"
 #include "snapshot/layers.h"
+#include "snapshot/settings.h"
 #include "snapshot/sources.h"
+#include "store/json.h"
 
 enum { TRIES = 20, GENERATIONS = 1000 };
 
 void pin_release(struct pin *pin)
 {
-	free(pin->base);
-	free(pin->branch);
+	repository_head_release(&pin->head);
+	free(pin->fingerprint);
+	free(pin->excludes_file);
 	strv_release(&pin->tree);
 	strv_release(&pin->git);
 	config_release(&pin->config);
+	layer_holds_release(&pin->holds);
 	*pin = (struct pin){0};
 }
 
-static char *branch_of(const char *ref)
+char *pin_branch(const char *ref)
 {
 	static const char heads[] = "refs/heads/";
 
@@ -40,10 +44,12 @@ static int git_layer_id(const struct repository *repository, char **ret, struct 
 	struct hash hash;
 
 	hash_init(&hash);
-	hash_text(&hash, "git 3");
+	hash_text(&hash, "git 6");
 	/* They decide which configuration is the user's. */
 	hash_text(&hash, home ? home : "");
 	hash_text(&hash, xdg ? xdg : "");
+	/* The index names it. */
+	hash_text(&hash, repository->top);
 	if (fingerprint_take(repository, &hash, err) < 0)
 		return -1;
 	*ret = hash_id(&hash, "git");
@@ -97,27 +103,52 @@ static bool config_from_json(const json_t *array, struct config *ret)
 	return true;
 }
 
+static char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? xstrdup(text) : NULL;
+}
+
+static struct repository_head head_from_json(const json_t *object)
+{
+	return (struct repository_head){
+		.commit = text_of(object, "commit"),
+		.tree = text_of(object, "tree"),
+		.ref = text_of(object, "ref"),
+		.format = text_of(object, "format"),
+		.time = (long)json_integer_value(json_object_get(object, "time")),
+	};
+}
+
+static json_t *head_to_json(const struct repository_head *head)
+{
+	return json_pack("{s:s?,s:s?,s:s?,s:s,s:I}", "commit", head->commit, "tree", head->tree,
+			 "ref", head->ref, "format", head->format, "time", (json_int_t)head->time);
+}
+
 /* What a git layer remembers of the repository. STALE when its tree layer is. */
 static int recall(const struct root *root, const json_t *description, const char *id,
 		  struct pin *ret, struct error *err)
 {
-	const char *tree = json_string_value(json_object_get(description, "tree"));
-	const char *base = json_string_value(json_object_get(description, "base"));
-	const char *branch = json_string_value(json_object_get(description, "branch"));
-	json_t *tree_description = NULL;
-	autofd int fd = -1;
+	const json_t *tree = json_object_get(description, "tree");
 
-	if (!tree)
-		return error_set(err, ERR_CORRUPT, "the layer %s does not name its tree", id);
-	int result = layer_open(root, tree, &tree_description, &fd, err);
+	if (!json_array_size(tree))
+		return error_set(err, ERR_CORRUPT, "the layer %s does not name its files", id);
+	for (size_t i = 0; i < json_array_size(tree); i++) {
+		const char *below = json_string_value(json_array_get(tree, i));
+		int result = layer_holds_add(root, below ? below : "", &ret->holds, err);
 
-	json_decref(tree_description);
-	if (result != 0)
-		return result < 0 ? -1 : STALE;
-	ret->base = base ? xstrdup(base) : NULL;
-	ret->branch = branch ? xstrdup(branch) : NULL;
-	strv_add(&ret->tree, tree);
+		if (result != 0)
+			return result < 0 ? -1 : STALE;
+	}
+	for (size_t i = 0; i < json_array_size(tree); i++)
+		strv_add(&ret->tree, json_string_value(json_array_get(tree, i)));
+	ret->head = head_from_json(json_object_get(description, "head"));
+	if (!ret->head.format)
+		return error_set(err, ERR_CORRUPT, "the layer %s does not name its commit", id);
 	strv_add(&ret->git, id);
+	ret->excludes_file = text_of(description, "excludes_file");
 	ret->config_known = config_from_json(json_object_get(description, "config"), &ret->config);
 	return 0;
 }
@@ -126,13 +157,14 @@ static int open_recalled(const struct root *root, const char *id, struct pin *re
 			 struct error *err)
 {
 	json_t *description = NULL;
-	autofd int fd = -1;
-	int result = layer_open(root, id, &description, &fd, err);
+	int result = layer_holds_open(root, id, &ret->holds, &description, err);
 
 	if (result == 0)
 		result = sources_same(json_object_get(description, "sources"))
 				 ? recall(root, description, id, ret, err)
 				 : STALE;
+	if (result != 0)
+		layer_holds_release(&ret->holds);
 	json_decref(description);
 	return result;
 }
@@ -172,7 +204,11 @@ int pin_recall(const struct root *root, const struct repository *repository, str
 		return 1;
 	if (git_layer_id(repository, &fingerprint, err) < 0)
 		return -1;
-	return find(root, fingerprint, ret, &id, err);
+	int result = find(root, fingerprint, ret, &id, err);
+
+	if (result == 0)
+		ret->fingerprint = steal_ptr(&fingerprint);
+	return result;
 }
 
 /* What jib and the git inside are going to ask for, see config_start(). */
@@ -184,19 +220,21 @@ static int read_wanted(const struct repository *repository, json_t **ret, struct
 	if (config_start(repository->top, &process, err) < 0 ||
 	    config_finish(&process, &wanted, err) < 0)
 		return -1;
+	settings_reduce(&wanted);
 	*ret = config_to_json(&wanted);
 	return 0;
 }
 
 /* Makes the layers. 0, 1 when the repository changed meanwhile (or another made them), -1. */
 static int make(const struct root *root, const struct repository *repository,
-		const char *fingerprint, json_t **sources, pin_progress *progress,
+		const char *fingerprint, json_t **sources, const struct progress *progress,
 		struct repository_head *head, struct config *settings, struct error *err)
 {
 	automaking struct layer_making making = LAYER_MAKING_INIT;
+	autoholds struct layer_holds tree_hold = {0};
 	autopin struct pin found = {0};
 	autofree char *id = NULL;
-	autofree char *tree_id = NULL;
+	autostrv struct strv tree = STRV_INIT;
 	autofree char *after = NULL;
 	__attribute__((cleanup(json_decrefp))) json_t *wanted = NULL;
 
@@ -205,7 +243,7 @@ static int make(const struct root *root, const struct repository *repository,
 	    sources_take(repository, sources, err) < 0 ||
 	    read_wanted(repository, &wanted, err) < 0 ||
 	    config_read_all(repository->top, settings, err) < 0 ||
-	    tree_layer(root, repository, head, settings, progress, &tree_id, err) < 0)
+	    tree_layers(root, repository, head, settings, progress, &tree, &tree_hold, err) < 0)
 		return -1;
 	/* Perhaps only the tree layer was missing. */
 	int result = find(root, fingerprint, &found, &id, err);
@@ -215,17 +253,19 @@ static int make(const struct root *root, const struct repository *repository,
 	result = layer_begin(root, id, &making, err);
 	if (result != 0)
 		return result;
-	if (git_layer_fill(&making, repository, head, settings, tree_id, err) < 0)
+	if (git_layer_fill(&making, repository, head, settings, &tree, err) < 0)
 		return error_wrap(err, "cannot capture the repository %s", repository->top);
 	if (git_layer_id(repository, &after, err) < 0)
 		return -1;
 	if (strcmp(fingerprint, after) != 0 || !sources_same(*sources))
 		return 1;
-	autofree char *branch = branch_of(head->ref);
-	json_t *description = json_pack(
-		"{s:i,s:s,s:s,s:s?,s:s?,s:s,s:s,s:O,s:O?}", "version", 1, "kind", "git", "tree",
-		tree_id, "base", head->commit, "branch", branch, "format", head->format,
-		"repository", repository->common_dir, "sources", *sources, "config", wanted);
+	autofree char *excludes =
+		settings_file(settings, "core.excludesfile", "ignore", repository->top);
+	json_t *description =
+		json_pack("{s:i,s:s,s:o,s:o,s:s,s:s?,s:O,s:O?}", "version", 2, "kind", "git",
+			  "tree", json_strings(&tree), "head", head_to_json(head), "repository",
+			  repository->common_dir, "excludes_file", excludes, "sources", *sources,
+			  "config", wanted);
 
 	if (!description)
 		return error_set(err, ERR_UNSUPPORTED, "a path or branch of %s is not valid UTF-8",
@@ -234,7 +274,7 @@ static int make(const struct root *root, const struct repository *repository,
 }
 
 int pin_repository(const struct root *root, const struct repository *repository,
-		   pin_progress *progress, struct pin *ret, struct error *err)
+		   const struct progress *progress, struct pin *ret, struct error *err)
 {
 	if (!repository->trusted) {
 		/* Somebody else's repository: git decides each time whether it may be used. */
@@ -255,6 +295,8 @@ int pin_repository(const struct root *root, const struct repository *repository,
 			return -1;
 		int result = find(root, fingerprint, ret, &id, err);
 
+		if (result == 0)
+			ret->fingerprint = steal_ptr(&fingerprint);
 		if (result <= 0)
 			return result;
 		result = make(root, repository, fingerprint, &sources, progress, &head, &settings,
@@ -265,8 +307,22 @@ int pin_repository(const struct root *root, const struct repository *repository,
 		if (result < 0)
 			return -1;
 	}
+	return pin_unstable(repository, err);
+}
+
+int pin_unstable(const struct repository *repository, struct error *err)
+{
 	error_set(err, ERR_UNSTABLE, "%s keeps changing while it is captured", repository->top);
 	return error_hint(err, "wait until what works on it is done, and try again");
+}
+
+int pin_is_current(const struct repository *repository, const struct pin *pin, struct error *err)
+{
+	autofree char *now = NULL;
+
+	if (git_layer_id(repository, &now, err) < 0)
+		return -1;
+	return strcmp(now, pin->fingerprint) == 0;
 }
 
 /* --live */
@@ -335,16 +391,19 @@ int pin_live(const struct root *root, const struct repository *repository, struc
 		struct hash hash;
 
 		settings_sanitise(&settings, &config);
+		settings_add_hooks(repository, &settings, &config);
 		hash_init(&hash);
 		hash_text(&hash, linked ? "live 2 linked" : "live 2");
 		hash_text(&hash, config.s);
 		autofree char *id = hash_id(&hash, "live");
 
-		result = make_live(root, id, linked, &config, err);
+		do
+			result = make_live(root, id, linked, &config, err);
+		while (result == 0 && (result = layer_holds_add(root, id, &ret->holds, err)) == 1);
 		if (result == 0) {
 			strv_add(&ret->git, id);
-			ret->base = head.commit ? xstrdup(head.commit) : NULL;
-			ret->branch = branch_of(head.ref);
+			ret->head = head;
+			head = (struct repository_head){0};
 		}
 	}
 	repository_head_release(&head);

@@ -13,19 +13,24 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "base/str.h"
 #include "git/config.h"
 #include "git/repository.h"
+#include "store/layer.h"
 #include "store/root.h"
 
 struct pin {
-	char *base;	  /* commit id, or NULL without a commit */
-	char *branch;	  /* or NULL when HEAD is detached */
-	struct strv tree; /* layer ids, uppermost first */
+	struct repository_head head;
+	char *fingerprint; /* of the state of the repository that was pinned */
+	struct strv tree;  /* layer ids, uppermost first; none with --live */
 	struct strv git;
 	/* What config_finish() gives for the repository, when the layer remembers it. */
 	struct config config;
 	bool config_known;
+	char *excludes_file; /* the user's core.excludesFile on the host, or NULL */
+	/* All of the layers, until a record names them; the caller may move them elsewhere. */
+	struct layer_holds holds;
 };
 
 /*
@@ -36,15 +41,21 @@ struct pin {
 int pin_recall(const struct root *root, const struct repository *repository, struct pin *ret,
 	       struct error *err);
 
-/* Called before something that may take longer than a moment, with words for the user. */
-typedef void pin_progress(const char *text);
-
 /*
- * ERR_UNSTABLE when the repository keeps changing while it is captured; ERR_OWNERSHIP, ERR_GIT
+ * `progress` may be NULL. ERR_UNSTABLE when the repository keeps changing while it is captured; ERR_OWNERSHIP, ERR_GIT
  * as of repository_inspect().
  */
 int pin_repository(const struct root *root, const struct repository *repository,
-		   pin_progress *progress, struct pin *ret, struct error *err);
+		   const struct progress *progress, struct pin *ret, struct error *err);
+
+/* Whether it is still what it was when it was pinned: 1 yes, 0 no, -1. */
+int pin_is_current(const struct repository *repository, const struct pin *pin, struct error *err);
+
+/* The error of one that never is. */
+int pin_unstable(const struct repository *repository, struct error *err);
+
+/* The branch that a ref is, or the ref itself; NULL for NULL. */
+char *pin_branch(const char *ref);
 
 /*
  * For --live: the host's own directories are the lower layers, and only a layer on top of them
