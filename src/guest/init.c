@@ -1,5 +1,6 @@
 #include "guest/init.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -15,6 +17,8 @@
 #include "base/memory.h"
 #include "base/packet.h"
 #include "base/spawn.h"
+#include "guest/changes.h"
+#include "guest/notify.h"
 
 struct command {
 	uint32_t id;
@@ -24,8 +28,15 @@ struct command {
 struct init {
 	int control;
 	int signals;
+	struct changes changes;
 	struct command *commands;
 	size_t count;
+	struct listener *listeners; /* of commands that run, or have left something running */
+	size_t listener_count;
+	struct worker *workers;
+	size_t worker_count;
+	int working; /* a pipe that is open as long as a child of notify.h works, and its lock */
+	int worked;  /* its end for reading */
 	bool linger;
 };
 
@@ -82,7 +93,15 @@ static void reset_signals(void)
 }
 
 /* What a command could not do, as init words it and the child reports it. */
-enum step { STEP_START, STEP_SESSION, STEP_TERMINAL, STEP_STREAMS, STEP_DIRECTORY, STEP_RUN };
+enum step {
+	STEP_START,
+	STEP_SESSION,
+	STEP_TERMINAL,
+	STEP_STREAMS,
+	STEP_DIRECTORY,
+	STEP_LISTEN,
+	STEP_RUN,
+};
 
 static const char *const step_names[] = {
 	[STEP_START] = "start",
@@ -90,6 +109,7 @@ static const char *const step_names[] = {
 	[STEP_TERMINAL] = "give a terminal to",
 	[STEP_STREAMS] = "connect standard input and output of",
 	[STEP_DIRECTORY] = "enter the directory of",
+	[STEP_LISTEN] = "listen to",
 	[STEP_RUN] = "run",
 };
 
@@ -98,8 +118,24 @@ struct failure {
 	enum step step;
 };
 
+/*
+ * In the child. Without a listener the command runs all the same, with overlayfs as it is. With
+ * one, init has to have it: it is sent ahead of whatever the command does.
+ */
+static int be_listened_to(int report)
+{
+	autopacket struct packet packet = PACKET_INIT;
+	autoerror struct error err = ERROR_INIT;
+	int listener = notify_install();
+
+	if (listener < 0)
+		return 0;
+	packet_give_fd(&packet, listener);
+	return packet_send(report, MESSAGE_STARTED, 0, &packet, &err) == 0 ? 0 : -1;
+}
+
 /* In the child. Returns only on failure, with what could not be done. */
-static enum step become(const struct spawn *spawn, struct packet *packet, int slave)
+static enum step become(const struct spawn *spawn, struct packet *packet, int slave, int report)
 {
 	int streams[3];
 
@@ -113,59 +149,117 @@ static enum step become(const struct spawn *spawn, struct packet *packet, int sl
 	for (int i = 0; i < 3; i++)
 		if (streams[i] < 0 || dup2(streams[i], i) < 0)
 			return STEP_STREAMS;
+	changes_forget();
 	if (chdir(spawn->directory) < 0 && chdir(spawn->fallback) < 0 && chdir("/") < 0)
 		return STEP_DIRECTORY;
+	if (be_listened_to(report) < 0)
+		return STEP_LISTEN;
 	environ = spawn->env.items;
 	execvp(spawn->argv.items[0], spawn->argv.items);
 	return STEP_RUN;
 }
 
-/* The child says why it could not be; the end of the pipe means that it runs. */
-static bool hear_failure(int fd, struct failure *ret)
+static void report_failure(int report, const struct failure *failure)
 {
-	struct failure failure;
-	ssize_t n;
+	autopacket struct packet packet = PACKET_INIT;
+	autoerror struct error ignored = ERROR_INIT;
 
-	do
-		n = read(fd, &failure, sizeof failure);
-	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof failure)
-		return false;
-	*ret = failure;
-	return true;
+	packet_put_u32(&packet, (uint32_t)failure->number);
+	packet_put_u32(&packet, failure->step);
+	packet_send(report, MESSAGE_FAILED, 0, &packet, &ignored);
+}
+
+/*
+ * Waits for a child's word. Another process of the sandbox can stop the child before it has become
+ * the command; init has others to serve.
+ */
+static bool await(int report, pid_t pid)
+{
+	enum { PATIENCE_MS = 10000, STEP_MS = 100 };
+	struct pollfd polled = {.fd = report, .events = POLLIN};
+
+	for (int spent = 0; spent < PATIENCE_MS; spent += STEP_MS) {
+		if (poll(&polled, 1, STEP_MS) > 0)
+			return true;
+		kill(pid, SIGCONT);
+	}
+	return false;
+}
+
+/*
+ * The child sends the listener, and why it could not be; the end means that it runs. Returns 0, or
+ * -1 with *ret_failure.
+ */
+static int hear(int report, pid_t pid, int *ret_listener, struct failure *ret_failure)
+{
+	for (;;) {
+		autoerror struct error err = ERROR_INIT;
+		autopacket struct packet packet = PACKET_INIT;
+		uint32_t number, step;
+
+		if (!await(report, pid)) {
+			*ret_failure = (struct failure){ETIMEDOUT, STEP_START};
+			return -1;
+		}
+		int result = packet_receive(report, false, &packet, &err);
+
+		if (result == 1)
+			return 0;
+		if (result == 0 && packet.type == MESSAGE_STARTED && packet.fd_count == 1) {
+			*ret_listener = packet_take_fd(&packet);
+			continue;
+		}
+		if (result == 0 && packet_get_u32(&packet, &number, &err) == 0 &&
+		    packet_get_u32(&packet, &step, &err) == 0 && step < ARRAY_SIZE(step_names))
+			*ret_failure = (struct failure){(int)number, (enum step)step};
+		else
+			*ret_failure = (struct failure){EPROTO, STEP_START};
+		return -1;
+	}
 }
 
 /* Starts a command. Returns its pid, or -1 with *ret_failure. */
 static pid_t start(const struct spawn *spawn, struct packet *packet, int *ret_master,
-		   struct failure *ret_failure)
+		   int *ret_listener, struct failure *ret_failure)
 {
 	int report[2] = {-1, -1};
 	autofd int slave = -1;
 	autofd int master = -1;
+	autofd int listener = -1;
 	pid_t pid = -1;
 
 	if ((!spawn->terminal || open_pty(spawn, &master, &slave) == 0) &&
-	    pipe2(report, O_CLOEXEC) == 0)
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) == 0)
 		pid = fork();
 	if (pid == 0) {
-		struct failure failure = {.step = become(spawn, packet, slave)};
+		struct failure failure = {.step = become(spawn, packet, slave, report[1])};
 
 		failure.number = errno;
-		while (write(report[1], &failure, sizeof failure) < 0 && errno == EINTR)
-			;
+		report_failure(report[1], &failure);
 		_exit(127);
 	}
 	*ret_failure = (struct failure){errno, STEP_START};
 	fd_close(&report[1]);
-	bool failed = pid > 0 && hear_failure(report[0], ret_failure);
+	bool failed = pid > 0 && hear(report[0], pid, &listener, ret_failure) < 0;
 
 	fd_close(&report[0]);
 	if (failed) {
+		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
 		return -1;
 	}
 	*ret_master = steal_fd(&master);
+	*ret_listener = steal_fd(&listener);
 	return pid;
+}
+
+static void add_listener(struct init *init, int fd)
+{
+	notify_prepare(fd);
+	init->listeners =
+		xreallocarray(init->listeners, init->listener_count + 1, sizeof *init->listeners);
+	init->listeners[init->listener_count++] =
+		(struct listener){.fd = fd, .lock = init->working};
 }
 
 static void handle_spawn(struct init *init, struct packet *packet)
@@ -174,18 +268,20 @@ static void handle_spawn(struct init *init, struct packet *packet)
 	autospawn struct spawn spawn = {0};
 	autopacket struct packet answer = PACKET_INIT;
 	struct failure failure;
-	int master = -1;
+	int master = -1, listener = -1;
 
 	if (spawn_decode(packet, &spawn, &err) < 0) {
 		reply_failed(init, packet->id, EPROTO, "understand the request");
 		return;
 	}
-	pid_t pid = start(&spawn, packet, &master, &failure);
+	pid_t pid = start(&spawn, packet, &master, &listener, &failure);
 
 	if (pid < 0) {
 		reply_failed(init, packet->id, failure.number, step_names[failure.step]);
 		return;
 	}
+	if (listener >= 0)
+		add_listener(init, listener);
 	if (packet->id == FIRST_COMMAND)
 		init->linger = spawn.linger != 0;
 	init->commands = xreallocarray(init->commands, init->count + 1, sizeof *init->commands);
@@ -231,6 +327,25 @@ static bool handle_message(struct init *init)
 	return true;
 }
 
+static void bury_worker(struct init *init, pid_t pid)
+{
+	for (size_t i = 0; i < init->worker_count; i++) {
+		if (init->workers[i].pid != pid)
+			continue;
+		notify_bury(&init->workers[i]);
+		init->workers[i] = init->workers[--init->worker_count];
+		return;
+	}
+}
+
+static bool is_worker(const struct init *init, pid_t pid)
+{
+	for (size_t i = 0; i < init->worker_count; i++)
+		if (init->workers[i].pid == pid)
+			return true;
+	return false;
+}
+
 /* Returns whether there is a reason to go on: the first command, or any while init lingers. */
 static bool reap(struct init *init)
 {
@@ -239,6 +354,7 @@ static bool reap(struct init *init)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		bury_worker(init, pid);
 		for (size_t i = 0; i < init->count; i++) {
 			if (init->commands[i].pid != pid)
 				continue;
@@ -255,38 +371,114 @@ static bool reap(struct init *init)
 	return going_on;
 }
 
-int init_serve(int control)
+static void kill_others(const struct init *init)
 {
-	struct init init = {.control = control};
+	autodir DIR *proc = opendir("/proc");
+
+	for (const struct dirent *entry; proc && (entry = readdir(proc));) {
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (pid > 1 && !is_worker(init, pid))
+			kill(pid, SIGKILL);
+	}
+}
+
+/*
+ * What a command asked for is not left half done because it, or another one, has ended. All others
+ * are killed first, so that nobody can hold a worker up; there may have been time to stop it.
+ */
+static int finish(struct init *init)
+{
+	enum { WORKER_MS = 10 };
+	struct pollfd polled = {.fd = init->worked};
+
+	fd_close(&init->working);
+	while (init->worker_count) {
+		poll(&polled, 1, WORKER_MS);
+		kill_others(init);
+		for (size_t i = 0; i < init->worker_count; i++)
+			kill(init->workers[i].pid, SIGCONT);
+		reap(init);
+	}
+	return 0;
+}
+
+static int prepare(struct init *init, char *const *names)
+{
+	int pipe[2];
 	sigset_t all;
 
 	/* Not even the sandbox's own processes may look into this one. */
 	prctl(PR_SET_DUMPABLE, 0);
 	/* Who has the control socket speaks to the monitor as init: no command may inherit it (T1). */
-	if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0)
-		return 125;
+	if (fcntl(init->control, F_SETFD, FD_CLOEXEC) < 0 ||
+	    changes_start(&init->changes, names) < 0 || pipe2(pipe, O_CLOEXEC) < 0)
+		return -1;
+	init->worked = pipe[0];
+	init->working = pipe[1];
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	init.signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (init.signals < 0)
+	init->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	return init->signals < 0 ? -1 : 0;
+}
+
+static bool handle_signals(struct init *init)
+{
+	struct signalfd_siginfo info;
+
+	while (read(init->signals, &info, sizeof info) > 0)
+		;
+	return reap(init);
+}
+
+static void serve(struct init *init, struct listener *listener)
+{
+	struct worker worker;
+
+	if (!notify_serve(listener, &worker))
+		return;
+	init->workers = xreallocarray(init->workers, init->worker_count + 1, sizeof *init->workers);
+	init->workers[init->worker_count++] = worker;
+}
+
+/* Backwards, because the last one takes the place of one that is gone. */
+static void handle_listeners(struct init *init, const struct pollfd *polled)
+{
+	for (size_t i = init->listener_count; i-- > 0;) {
+		if (polled[i].revents & POLLIN) {
+			serve(init, &init->listeners[i]);
+		} else if (polled[i].revents) {
+			/* Nobody has that filter any more. */
+			fd_close(&init->listeners[i].fd);
+			init->listeners[i] = init->listeners[--init->listener_count];
+		}
+	}
+}
+
+int init_serve(int control, char *const *names)
+{
+	struct init init = {.control = control, .signals = -1, .working = -1, .worked = -1};
+
+	if (prepare(&init, names) < 0)
 		return 125;
 	for (;;) {
-		struct pollfd polled[2] = {
-			{.fd = init.control, .events = POLLIN},
-			{.fd = init.signals, .events = POLLIN},
-		};
+		enum { CONTROL, SIGNALS, CHANGES, LISTENERS = CHANGES + CHANGES_POLLS };
+		size_t count = LISTENERS + init.listener_count;
+		autofree struct pollfd *polled = xcalloc(count, sizeof *polled);
 
-		if (poll(polled, 2, -1) < 0 && errno != EINTR)
+		polled[CONTROL] = (struct pollfd){.fd = init.control, .events = POLLIN};
+		polled[SIGNALS] = (struct pollfd){.fd = init.signals, .events = POLLIN};
+		changes_poll(&init.changes, polled + CHANGES);
+		for (size_t i = 0; i < init.listener_count; i++)
+			polled[LISTENERS + i] =
+				(struct pollfd){.fd = init.listeners[i].fd, .events = POLLIN};
+		if (poll(polled, count, -1) < 0 && errno != EINTR)
 			return 125;
-		if (polled[1].revents) {
-			struct signalfd_siginfo info;
-
-			while (read(init.signals, &info, sizeof info) > 0)
-				;
-			if (!reap(&init))
-				return 0;
-		}
-		if (polled[0].revents && !handle_message(&init))
-			return 0;
+		handle_listeners(&init, polled + LISTENERS);
+		if (polled[SIGNALS].revents && !handle_signals(&init))
+			return finish(&init);
+		if (polled[CONTROL].revents && !handle_message(&init))
+			return finish(&init);
+		changes_turn(&init.changes, polled + CHANGES);
 	}
 }

@@ -8,5 +8,8 @@
  */
 #pragma once
 
-/* Serves until the first command ends or the monitor is gone; returns init's exit status. */
-int init_serve(int control);
+/*
+ * Serves until the first command ends or the monitor is gone; returns init's exit status. `names`
+ * as in base/upper.h.
+ */
+int init_serve(int control, char *const *names);

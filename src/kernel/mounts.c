@@ -276,19 +276,36 @@ static int make_harmless(int mount)
 	return -1;
 }
 
+static int clone_mount(int file, int *ret, struct error *err)
+{
+	*ret = (int)syscall(SYS_open_tree, file, "",
+			    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	return *ret < 0 ? error_errno(err, "cannot copy a mount") : 0;
+}
+
 int mount_clone(int directory, int *ret_mount, struct error *err)
 {
-	int fd = (int)syscall(SYS_open_tree, directory, "",
-			      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	autofd int fd = -1;
 
-	if (fd < 0)
-		return error_errno(err, "cannot copy a mount");
-	if (make_harmless(fd) < 0) {
-		error_errno(err, "cannot make a mount nosuid and nodev");
-		close(fd);
+	if (clone_mount(directory, &fd, err) < 0)
 		return -1;
-	}
-	*ret_mount = fd;
+	if (make_harmless(fd) < 0)
+		return error_errno(err, "cannot make a mount nosuid and nodev");
+	*ret_mount = steal_fd(&fd);
+	return 0;
+}
+
+int mount_clone_read_only(int file, int *ret_mount, struct error *err)
+{
+	struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+						    MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
+	autofd int fd = -1;
+
+	if (clone_mount(file, &fd, err) < 0)
+		return -1;
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0)
+		return error_errno(err, "cannot make a mount read-only");
+	*ret_mount = steal_fd(&fd);
 	return 0;
 }
 

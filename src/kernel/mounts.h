@@ -81,6 +81,12 @@ void mountinfo_unescape(char *s);
 int mount_clone(int directory, int *ret_mount, struct error *err);
 
 /*
+ * The same of a file or a directory, and nothing can be written or executed through it. Fails
+ * before Linux 5.12.
+ */
+int mount_clone_read_only(int file, int *ret_mount, struct error *err);
+
+/*
  * Whether an open directory is on an overlay of that source: 0, or ERR_CORRUPT. `proc` is an open
  * /proc in which this process has a number, also after it has joined another mount namespace.
  */

@@ -161,7 +161,7 @@ static void check_seccomp(struct machine *machine)
 	static const char filter[] = "seccomp",
 			  filter_for[] = "the system call filter of a sandbox";
 	static const char notify[] = "seccomp-notification",
-			  notify_for[] = "nothing yet; renaming directories in a sandbox later";
+			  notify_for[] = "renaming directories that came with a commit";
 	static const char remedy[] = "start the container around it with "
 				     "`--security-opt seccomp=unconfined`";
 	autoerror struct error err = ERROR_INIT;

@@ -1,10 +1,12 @@
 /*
- * seccomp-generate: compiles the sandbox's seccomp filter into a C array, at build time.
+ * seccomp-generate: compiles the sandbox's seccomp filters into C arrays, at build time.
  *
- * Prints the header that kernel/privilege.c includes. This file is the filter's policy: what is
- * denied, and for which threat of the catalog (T1 to T100, design/threats.md).
+ * `seccomp-generate deny` prints the header that kernel/privilege.c includes. This file is the
+ * filter's policy: what is denied, and for which threat of the catalog (T1 to T100,
+ * design/threats.md). `seccomp-generate notify` prints the one that guest/notify.c includes: which
+ * system calls of its commands the guest's init is asked about. A denial wins over a question.
  *
- * The program has three parts. BPF jumps are relative and go forward, so they can be put
+ * The denying program has three parts. BPF jumps are relative and go forward, so they can be put
  * together as they are:
  *
  *   1. a prologue, by hand, that refuses every number which is not known here;
@@ -20,6 +22,7 @@
  * namespace bounds what they reach (T13), and gdb and strace are tools of the trade.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
@@ -279,14 +282,14 @@ static void set_attribute(scmp_filter_ctx filter, enum scmp_filter_attr attribut
 		fail("seccomp_attr_set", -result);
 }
 
-/* libseccomp's part, with a tag where a check has to follow. */
-static scmp_filter_ctx build_dispatch(uint32_t compat)
+/* A filter of both ABIs that allows everything as yet. */
+static scmp_filter_ctx new_filter(uint32_t compat, uint32_t other_abi)
 {
 	scmp_filter_ctx filter;
 	int result;
 
-	/* What is built does not depend on the kernel of the build machine. */
-	result = seccomp_api_set(3);
+	/* What is built does not depend on the kernel of the build machine. 5: SCMP_ACT_NOTIFY. */
+	result = seccomp_api_set(5);
 	if (result < 0)
 		fail("seccomp_api_set", -result);
 	filter = seccomp_init(SCMP_ACT_ALLOW);
@@ -295,8 +298,16 @@ static scmp_filter_ctx build_dispatch(uint32_t compat)
 	result = seccomp_arch_add(filter, compat);
 	if (result < 0)
 		fail("seccomp_arch_add", -result);
-	set_attribute(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	set_attribute(filter, SCMP_FLTATR_ACT_BADARCH, other_abi);
 	set_attribute(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	return filter;
+}
+
+/* libseccomp's part, with a tag where a check has to follow. */
+static scmp_filter_ctx build_dispatch(uint32_t compat)
+{
+	scmp_filter_ctx filter = new_filter(compat, SCMP_ACT_KILL_PROCESS);
+
 	for (size_t i = 0; i < ARRAY_SIZE(denials); i++)
 		add_rule(filter, denials[i].name, SCMP_ACT_ERRNO((uint32_t)denials[i].error));
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
@@ -304,9 +315,9 @@ static scmp_filter_ctx build_dispatch(uint32_t compat)
 	return filter;
 }
 
-static void append_dispatch(struct program *program, uint32_t compat)
+/* Releases the filter. */
+static void append_filter(struct program *program, scmp_filter_ctx filter)
 {
-	scmp_filter_ctx filter = build_dispatch(compat);
 	struct sock_filter code[BPF_MAXINSNS];
 	FILE *file = tmpfile();
 	size_t length;
@@ -353,39 +364,144 @@ static void append_checks(struct program *program)
 	}
 }
 
-static void print_program(const struct program *program)
+/* Which system calls init is asked about, and what guest/notify.c calls the question. */
+struct notice {
+	const char *name;
+	const char *question;
+	unsigned int arg_count;
+	struct scmp_arg_cmp args[3];
+};
+
+enum { LOW = 0xffffffffU };
+
+/*
+ * A null pointer is null in all 64 bits. Of an int the kernel takes the low half, and so does the
+ * comparison. utimensat(2) of an open file, without a path, is not in question.
+ */
+#define NULL_IS(arg) SCMP_CMP64(arg, SCMP_CMP_EQ, 0, 0)
+#define INT_IS(arg, value) SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, LOW, (uint32_t)(value))
+#define BIT_IS_SET(arg, bit) SCMP_CMP64(arg, SCMP_CMP_MASKED_EQ, bit, bit)
+#define STAMP_NOW_AT                                          \
+	{                                                     \
+		INT_IS(0, AT_FDCWD), NULL_IS(2), INT_IS(3, 0) \
+	}
+
+static const struct notice notices[] = {
+	/* T37: overlayfs does not rename a directory of a layer. */
+	{.name = "rename", .question = "ASKED_RENAME"},
+	{.name = "renameat", .question = "ASKED_RENAMEAT"},
+	{.name = "renameat2", .question = "ASKED_RENAMEAT2"},
+	/* What is mounted into a sandbox can be emptied, and not removed. */
+	{.name = "rmdir", .question = "ASKED_RMDIR"},
+	{"unlinkat", "ASKED_UNLINKAT", 1, {BIT_IS_SET(2, AT_REMOVEDIR)}},
+	/* git marks a pack as used by its time, and overlayfs would copy all of it for that. */
+	{"utime", "ASKED_UTIME", 1, {NULL_IS(1)}},
+	{"utimes", "ASKED_UTIME", 1, {NULL_IS(1)}},
+	{"futimesat", "ASKED_UTIMENSAT", 2, {INT_IS(0, AT_FDCWD), NULL_IS(2)}},
+	{"utimensat", "ASKED_UTIMENSAT", 3, STAMP_NOW_AT},
+	{"utimensat_time64", "ASKED_UTIMENSAT", 3, STAMP_NOW_AT},
+	/* Who takes rights from itself must not get them back by asking init. */
+	{.name = "landlock_restrict_self", .question = "ASKED_RESTRICT"},
+};
+
+/*
+ * Without a denial there is no reason to end a process of another ABI. What is allowed for every
+ * argument the kernel knows after the first time, without running the program again.
+ */
+static void append_notices(struct program *program, uint32_t compat)
+{
+	scmp_filter_ctx filter = new_filter(compat, SCMP_ACT_ALLOW);
+
+	for (size_t i = 0; i < ARRAY_SIZE(notices); i++) {
+		const struct notice *notice = &notices[i];
+		int number = seccomp_syscall_resolve_name(notice->name);
+		int result;
+
+		if (number == __NR_SCMP_ERROR)
+			fail(notice->name, ENOSYS);
+		result = seccomp_rule_add_array(filter, SCMP_ACT_NOTIFY, number, notice->arg_count,
+						notice->args);
+		if (result < 0)
+			fail(notice->name, -result);
+	}
+	append_filter(program, filter);
+}
+
+static void print_program(const char *name, const struct program *program)
 {
 	printf("/* Made by seccomp-generate. Do not edit. */\n"
 	       "#pragma once\n\n"
 	       "#include <linux/filter.h>\n\n"
-	       "static const struct sock_filter seccomp_filter[] = {\n");
+	       "static const struct sock_filter %s[] = {\n",
+	       name);
 	for (size_t i = 0; i < program->length; i++) {
 		const struct sock_filter *at = &program->code[i];
 
 		printf("\t{0x%02x, %u, %u, 0x%08x},\n", at->code, at->jt, at->jf, at->k);
 	}
 	printf("};\n");
-	if (fflush(stdout) != 0 || ferror(stdout))
-		fail("cannot write the filter", errno);
 }
 
-int main(void)
+/* The numbers of an ABI, with which the kernel asks. */
+static void print_questions(uint32_t arch)
 {
-	static struct program program;
+	for (size_t i = 0; i < ARRAY_SIZE(notices); i++) {
+		int number = seccomp_syscall_resolve_name_arch(arch, notices[i].name);
 
+		if (number >= 0)
+			printf("\t{0x%08x, %d, %s}, /* %s */\n", arch, number, notices[i].question,
+			       notices[i].name);
+	}
+}
+
+static void print_notify(struct program *program, uint32_t compat)
+{
+	append_notices(program, compat);
+	print_program("notify_filter", program);
+	printf("\nstatic const struct {\n"
+	       "\tunsigned int arch;\n"
+	       "\tint number;\n"
+	       "\tenum question question;\n"
+	       "} notify_questions[] = {\n");
+	print_questions(seccomp_arch_native());
+	print_questions(compat);
+	printf("};\n");
+}
+
+static void print_deny(struct program *program, uint32_t compat)
+{
+	if (compat == SCMP_ARCH_X86)
+		append(program, prologue_x86, ARRAY_SIZE(prologue_x86));
+	else
+		append(program, prologue_arm, ARRAY_SIZE(prologue_arm));
+	append_filter(program, build_dispatch(compat));
+	append_checks(program);
+	print_program("seccomp_filter", program);
+}
+
+static uint32_t compat_arch(void)
+{
 	switch (seccomp_arch_native()) {
 	case SCMP_ARCH_X86_64:
-		append(&program, prologue_x86, ARRAY_SIZE(prologue_x86));
-		append_dispatch(&program, SCMP_ARCH_X86);
-		break;
+		return SCMP_ARCH_X86;
 	case SCMP_ARCH_AARCH64:
-		append(&program, prologue_arm, ARRAY_SIZE(prologue_arm));
-		append_dispatch(&program, SCMP_ARCH_ARM);
-		break;
+		return SCMP_ARCH_ARM;
 	default:
 		fail("the filter was not thought through for this architecture", ENOSYS);
 	}
-	append_checks(&program);
-	print_program(&program);
+}
+
+int main(int argc, char **argv)
+{
+	static struct program program;
+
+	if (argc == 2 && strcmp(argv[1], "deny") == 0)
+		print_deny(&program, compat_arch());
+	else if (argc == 2 && strcmp(argv[1], "notify") == 0)
+		print_notify(&program, compat_arch());
+	else
+		fail("usage: seccomp-generate deny|notify", EINVAL);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		fail("cannot write the filter", errno);
 	return 0;
 }
