@@ -24,6 +24,8 @@ void plan_release(struct plan *plan)
 	free(plan->shell);
 	free(plan->guest);
 	free(plan->git_config);
+	free(plan->git_ignore);
+	free(plan->git_attributes);
 	strv_release(&plan->env);
 	*plan = (struct plan){0};
 }

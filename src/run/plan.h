@@ -33,6 +33,9 @@ struct plan {
 	bool host_network;
 	char *guest;	  /* the guest program on the host */
 	char *git_config; /* /etc/gitconfig inside */
+	/* /etc/gitignore and /etc/gitattributes, which it names; NULL: none */
+	char *git_ignore;
+	char *git_attributes;
 	struct strv env;
 	struct plan_bind *binds;
 	size_t bind_count;

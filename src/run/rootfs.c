@@ -273,6 +273,9 @@ static int add_etc(int root, const struct plan *plan, const char *home, const st
 		      "services: files\nprotocols: files\n",
 		      err) < 0 ||
 	    write_etc(etc, "gitconfig", plan->git_config, err) < 0 ||
+	    (plan->git_ignore && write_etc(etc, "gitignore", plan->git_ignore, err) < 0) ||
+	    (plan->git_attributes &&
+	     write_etc(etc, "gitattributes", plan->git_attributes, err) < 0) ||
 	    add_accounts(plan, home, etc, err) < 0)
 		return -1;
 	return plan->host_network ? add_resolver(etc, err) : 0;
@@ -356,7 +359,7 @@ static int add_guest(int root, const struct plan *plan, struct error *err)
 	if (open_file_target(root, ROOTFS_GUEST, &target, err) < 0 ||
 	    mount_bind(source, target, BIND_READ_ONLY | BIND_NO_DEVICES, err) < 0)
 		return error_wrap(err, "%s", plan->guest);
-	return 0;
+	return make_link(root, ROOTFS_FSMONITOR, ROOTFS_GUEST, err);
 }
 
 static int bind_target(int root, const struct plan_bind *bind, int *ret, struct error *err)
@@ -414,11 +417,23 @@ static int add_view(int root, const struct view *view, const struct view_mount *
 	return 0;
 }
 
+/*
+ * The sandbox may have moved away what a carried directory lies in, and put something else there:
+ * then it has no place, and what was written in it stays in its upper.
+ */
+static bool has_lost_place(int root, const struct view_mount *mount)
+{
+	autofd int place = open_beneath(root, relative(mount->target), O_PATH | O_DIRECTORY, 0);
+
+	return mount->kind == VIEW_CARRIED && place < 0 && (errno == ENOTDIR || errno == ELOOP);
+}
+
 static int add_views(int root, const struct sandbox *sandbox, const struct view *view,
 		     struct error *err)
 {
 	for (size_t i = 0; i < view->count; i++)
-		if (add_view(root, view, &view->mounts[i], err) < 0)
+		if (!has_lost_place(root, &view->mounts[i]) &&
+		    add_view(root, view, &view->mounts[i], err) < 0)
 			return -1;
 	for (size_t i = 0; i < sandbox->repo_count; i++) {
 		const struct sandbox_repo *repo = &sandbox->repos[i];

@@ -3,11 +3,12 @@
  *
  *   /usr /opt (/bin /lib ...)  the host's, read-only; but for what is hidden, see below
  *   /etc                       a few known files of the host, read-only or copied; own passwd,
- *                              group, hosts, nsswitch.conf, gitconfig
+ *                              group, hosts, nsswitch.conf, gitconfig,
+ *                              gitignore, gitattributes
  *   /dev                       six devices, an own devpts, shm
  *   /proc                      of the own pid namespace, read-only
  *   /tmp /run /var             empty, in memory
- *   /run/jib/guest             the guest program, read-only
+ *   /run/jib/guest             the guest program, read-only; /run/jib/fsmonitor is a link to it
  *   the home directory and the repositories: views (view.h)
  *
  * Everything that is not a bind or a view is one tmpfs and gone at the end; so is the home
@@ -29,6 +30,8 @@ enum { ROOTFS_SYSTEM = 8 };
 extern const char *const rootfs_system[ROOTFS_SYSTEM];
 
 #define ROOTFS_GUEST "/run/jib/guest"
+/* The same by the name that makes it git's fsmonitor. */
+#define ROOTFS_FSMONITOR "/run/jib/fsmonitor"
 
 /*
  * In the child, in its new namespaces: builds the root on top of the store's .tmp (whose own

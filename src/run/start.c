@@ -15,25 +15,37 @@
 #include "base/memory.h"
 #include "base/packet.h"
 #include "base/process.h"
+#include "base/upper.h"
 #include "kernel/namespaces.h"
 #include "kernel/privilege.h"
 #include "run/rootfs.h"
+#include "run/uppers.h"
 #include "view/view.h"
 
 enum { CONTROL = 3 };
 
-/* Only stdio (pointing nowhere) and the control socket go on to init (T1). */
-static int keep_only(int control, struct error *err)
+/*
+ * Only stdio (pointing nowhere), the control socket and the uppers go on to init (T1). The uppers
+ * are moved out of the way of all of them first.
+ */
+static int keep_only(int control, const struct uppers *uppers, struct error *err)
 {
+	int end = UPPER_FIRST + (int)uppers->count;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+	for (size_t i = 0; i < uppers->count; i++)
+		if ((uppers->fds[i] = fcntl(uppers->fds[i], F_DUPFD_CLOEXEC, end)) < 0)
+			return error_errno(err, "cannot pass the upper directories");
 	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
 		return error_errno(err, "cannot open /dev/null");
 	if (control != CONTROL && dup2(control, CONTROL) < 0)
 		return error_errno(err, "cannot pass the control socket");
 	if (control == CONTROL && fcntl(CONTROL, F_SETFD, 0) < 0)
 		return error_errno(err, "cannot pass the control socket");
-	if (syscall(SYS_close_range, CONTROL + 1, ~0U, 0) < 0)
+	for (size_t i = 0; i < uppers->count; i++)
+		if (dup2(uppers->fds[i], UPPER_FIRST + (int)i) < 0)
+			return error_errno(err, "cannot pass the upper directories");
+	if (syscall(SYS_close_range, end, ~0U, 0) < 0)
 		return error_errno(err, "cannot close file descriptors");
 	return 0;
 }
@@ -48,7 +60,7 @@ struct child {
 };
 
 /* The sandbox's directories, opened in the mount namespace in which they are mounted. */
-static int enter_root(const struct child *child, struct error *err)
+static int enter_root(const struct child *child, struct uppers *uppers, struct error *err)
 {
 	autoroot struct root root = ROOT_INIT;
 	autoview struct view view = VIEW_INIT;
@@ -63,10 +75,11 @@ static int enter_root(const struct child *child, struct error *err)
 	sandbox.fd = fd;
 	if (view_open(&root, &sandbox, child->forgetful, &view, err) < 0)
 		return -1;
+	uppers_open(&root, &sandbox, uppers);
 	return rootfs_enter(child->plan, &sandbox, &view, &root, err);
 }
 
-static int set_up(const struct child *child, struct error *err)
+static int set_up(const struct child *child, struct uppers *uppers, struct error *err)
 {
 	const struct plan *plan = child->plan;
 	char go;
@@ -76,8 +89,8 @@ static int set_up(const struct child *child, struct error *err)
 	if (child->go >= 0 && read(child->go, &go, 1) != 1)
 		return error_set(err, ERR_LIMIT, "the limits were not set");
 	if (namespaces_enter(plan->uid, plan->gid, plan->hostname, plan->host_network, err) < 0 ||
-	    enter_root(child, err) < 0 || privilege_new_keyring(err) < 0 ||
-	    privilege_drop(err) < 0 || keep_only(child->control, err) < 0 ||
+	    enter_root(child, uppers, err) < 0 || privilege_new_keyring(err) < 0 ||
+	    privilege_drop(err) < 0 || keep_only(child->control, uppers, err) < 0 ||
 	    privilege_filter(err) < 0)
 		return -1;
 	return 0;
@@ -85,17 +98,23 @@ static int set_up(const struct child *child, struct error *err)
 
 static _Noreturn void run_child(const struct child *child)
 {
-	static char guest[] = ROOTFS_GUEST, init[] = "init";
-	char *const argv[] = {guest, init, NULL};
+	static const char guest[] = ROOTFS_GUEST;
 	char *const env[] = {NULL};
+	struct uppers uppers = UPPERS_INIT;
 	struct error err = ERROR_INIT;
 	sigset_t none;
 
 	sigemptyset(&none);
 	umask(022);
-	if (set_up(child, &err) == 0) {
+	if (set_up(child, &uppers, &err) == 0) {
+		autostrv struct strv argv = STRV_INIT;
+
+		strv_add(&argv, guest);
+		strv_add(&argv, "init");
+		for (size_t i = 0; i < uppers.names.len; i++)
+			strv_add(&argv, uppers.names.items[i]);
 		sigprocmask(SIG_SETMASK, &none, NULL);
-		execve(guest, argv, env);
+		execve(guest, argv.items, env);
 		error_errno(&err, "cannot start %s", guest);
 	}
 	autopacket struct packet packet = PACKET_INIT;

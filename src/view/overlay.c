@@ -17,6 +17,7 @@ void view_release(struct view *view)
 		for (size_t k = 0; k < view->mounts[i].lower_count; k++)
 			fd_close(&view->mounts[i].lowers[k]);
 		free(view->mounts[i].lowers);
+		free(view->mounts[i].target);
 		fd_close(&view->mounts[i].upper);
 		fd_close(&view->mounts[i].work);
 	}
@@ -30,7 +31,8 @@ static struct view_mount *add_mount(struct view *view, enum view_kind kind, cons
 	view->mounts = xreallocarray(view->mounts, view->count + 1, sizeof *view->mounts);
 	struct view_mount *mount = &view->mounts[view->count++];
 
-	*mount = (struct view_mount){.kind = kind, .target = target, .upper = -1, .work = -1};
+	*mount = (struct view_mount){
+		.kind = kind, .target = xstrdup(target), .upper = -1, .work = -1};
 	return mount;
 }
 
@@ -40,6 +42,17 @@ static void add_lower(struct view_mount *mount, int fd)
 	mount->lowers[mount->lower_count++] = fd;
 }
 
+static int cannot_open(const struct root *root, const char *id, struct error *err)
+{
+	error_errno(err, "cannot open the layer %s", id);
+	if (faccessat(root->layers, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return error_hint(err,
+				  "it is damaged: remove %s/.layers/%s; a new sandbox of the same "
+				  "commit makes it anew",
+				  root->path, id);
+	return error_hint(err, "it was removed from %s/.layers", root->path);
+}
+
 static int add_layers(const struct root *root, struct view_mount *mount, const struct strv *ids,
 		      const char *part, struct error *err)
 {
@@ -47,12 +60,26 @@ static int add_layers(const struct root *root, struct view_mount *mount, const s
 		autofree char *path = xasprintf("%s/%s", ids->items[i], part);
 		int fd = open_beneath(root->layers, path, O_PATH | O_DIRECTORY, 0);
 
-		if (fd < 0) {
-			error_errno(err, "cannot open the layer %s", ids->items[i]);
-			return error_hint(err, "it was removed from %s/.layers", root->path);
-		}
+		if (fd < 0)
+			return cannot_open(root, ids->items[i], err);
 		add_lower(mount, fd);
 	}
+	return 0;
+}
+
+/* A part that a layer has only where there is something in it; the layer itself must be there. */
+static int add_part(const struct root *root, struct view_mount *mount, const char *id,
+		    const char *part, struct error *err)
+{
+	if (!id)
+		return 0;
+	autofd int layer = open_beneath(root->layers, id, O_PATH | O_DIRECTORY, 0);
+	int fd = layer < 0 ? -1 : open_beneath(layer, part, O_PATH | O_DIRECTORY, 0);
+
+	if (fd < 0 && (layer < 0 || errno != ENOENT))
+		return cannot_open(root, id, err);
+	if (fd >= 0)
+		add_lower(mount, fd);
 	return 0;
 }
 
@@ -92,11 +119,15 @@ static int open_repo(const struct root *root, const struct sandbox *sandbox,
 	if (open_upper(sandbox, tree, "repos", repo->name, err) < 0 ||
 	    (live && (add_layers(root, tree, &repo->git, "top", err) < 0 ||
 		      add_host(tree, repo->host, err) < 0)) ||
+	    add_part(root, tree, repo->local, "tree", err) < 0 ||
+	    add_part(root, tree, repo->modules, "tree", err) < 0 ||
 	    add_layers(root, tree, &repo->tree, "tree", err) < 0)
 		return -1;
 	struct view_mount *git = add_mount(view, VIEW_GIT, repo->path);
 
 	if (open_upper(sandbox, git, "git", repo->name, err) < 0 ||
+	    add_part(root, git, repo->local, "git", err) < 0 ||
+	    add_part(root, git, repo->modules, "git", err) < 0 ||
 	    add_layers(root, git, &repo->git, "tree", err) < 0 ||
 	    (live && add_host(git, repo->live_git_dir, err) < 0))
 		return -1;
@@ -104,6 +135,59 @@ static int open_repo(const struct root *root, const struct sandbox *sandbox,
 		git->wrapped = git->lower_count - 1;
 		return add_host(git, repo->live_common_dir, err);
 	}
+	return 0;
+}
+
+/*
+ * The directory of the host's work tree, or -1 when it is not there any more: not even as a link,
+ * which would lead elsewhere.
+ */
+static int open_carried_lower(const struct root *root, const struct sandbox_repo *repo,
+			      const char *inner, int *ret, struct error *err)
+{
+	autofd int top = open(repo->host, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	autofd int fd = top < 0 ? -1 : open_beneath(top, inner, O_PATH | O_DIRECTORY, 0);
+
+	*ret = -1;
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP
+			       ? 0
+			       : error_errno(err, "cannot open %s/%s", repo->host, inner);
+	autofree char *store = realpath(root->path, NULL);
+	autofree char *path = realpath(fd_path(fd).s, NULL);
+
+	if (!store || !path)
+		return error_errno(err, "cannot find %s/%s", repo->host, inner);
+	if (path_within(store, path)) {
+		error_set(err, ERR_UNSUPPORTED, "%s/%s cannot be mounted: the store %s lies in it",
+			  repo->host, inner, store);
+		return error_hint(err, "set JIB_ROOT to a directory outside of the repository");
+	}
+	*ret = steal_fd(&fd);
+	return 0;
+}
+
+static int open_carried(const struct root *root, const struct sandbox *sandbox,
+			const struct sandbox_repo *repo, size_t n, struct view *view,
+			struct error *err)
+{
+	const char *inner = repo->carried.items[n];
+	autofree char *target = xasprintf("%s/%s", repo->path, inner);
+	autofree char *upper = xasprintf("%s/%zu", repo->name, n);
+	autofree char *masks = xasprintf("carried/%zu", n);
+	struct view_mount *mount = add_mount(view, VIEW_CARRIED, target);
+	int host = -1;
+
+	if (open_upper(sandbox, mount, "carried", upper, err) < 0 ||
+	    add_part(root, mount, repo->local, masks, err) < 0 ||
+	    open_carried_lower(root, repo, inner, &host, err) < 0)
+		return -1;
+	/* What the sandbox has written there outlasts the host's directory. */
+	if (host < 0 && mount->lower_count == 0 &&
+	    dir_make_at(sandbox->fd, "empty", 0700, &host, err) < 0)
+		return -1;
+	if (host >= 0)
+		add_lower(mount, host);
 	return 0;
 }
 
@@ -134,7 +218,7 @@ int view_open(const struct root *root, const struct sandbox *sandbox, bool forge
 		xcalloc(sandbox->repo_count + 1, sizeof(struct sandbox_repo *));
 
 	view.source = sandbox_mount_source(sandbox);
-	view.forgetful = forgetful;
+	view.forgetful = forgetful || sandbox->is_volatile;
 	if (!forgetful && (make_home(sandbox, err) < 0 ||
 			   open_upper(sandbox, add_mount(&view, VIEW_HOME, sandbox->home), "home",
 				      NULL, err) < 0))
@@ -143,9 +227,13 @@ int view_open(const struct root *root, const struct sandbox *sandbox, bool forge
 	for (size_t i = 0; i < sandbox->repo_count; i++)
 		repos[i] = &sandbox->repos[i];
 	qsort(repos, sandbox->repo_count, sizeof(struct sandbox_repo *), compare_depth);
-	for (size_t i = 0; i < sandbox->repo_count; i++)
+	for (size_t i = 0; i < sandbox->repo_count; i++) {
 		if (open_repo(root, sandbox, repos[i], &view, err) < 0)
 			return error_wrap(err, "sandbox %s", sandbox->name);
+		for (size_t n = 0; n < repos[i]->carried.len; n++)
+			if (open_carried(root, sandbox, repos[i], n, &view, err) < 0)
+				return error_wrap(err, "sandbox %s", sandbox->name);
+	}
 	*ret = view;
 	view = (struct view)VIEW_INIT;
 	return 0;
@@ -227,6 +315,12 @@ void view_tidy(const struct sandbox *sandbox)
 
 		tidy(sandbox, tree);
 		tidy(sandbox, git);
+		for (size_t n = 0; n < sandbox->repos[i].carried.len; n++) {
+			autofree char *carried =
+				xasprintf("work/carried/%s/%zu", sandbox->repos[i].name, n);
+
+			tidy(sandbox, carried);
+		}
 	}
 }
 
@@ -327,6 +421,13 @@ int view_changes(const struct sandbox *sandbox, struct view_changes *ret, struct
 		if (count_upper(sandbox, tree, &in_tree, err) < 0 ||
 		    count_upper(sandbox, git, &in_git, err) < 0)
 			return -1;
+		for (size_t n = 0; n < sandbox->repos[i].carried.len; n++) {
+			autofree char *carried =
+				xasprintf("upper/carried/%s/%zu", sandbox->repos[i].name, n);
+
+			if (count_upper(sandbox, carried, &in_tree, err) < 0)
+				return -1;
+		}
 		changes.tree += in_tree.count;
 		changes.git += in_git.count;
 	}

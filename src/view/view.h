@@ -6,7 +6,14 @@
  *
  *   work tree   layers of the tree, upper/repos/<repo>     at the repository's path inside
  *   git dir     layers of the git dir, upper/git/<repo>    at PATH/.git (and at git_path)
+ *   carried     a directory of the host's work tree,       at its place in the work tree
+ *               upper/carried/<repo>/<n>
  *   home        an empty directory of the root, home/      at the home directory
+ *
+ * The layers of a work tree are, uppermost first: `tree` of the local layer, of the submodules',
+ * of the commit's; those of a git dir `git` of the first two, then `tree` of the git layers. Over
+ * a carried directory lies `carried/<n>` of the local layer, with whiteouts over what is masked.
+ * When the host has removed the directory meanwhile, only what the sandbox has written is seen.
  *
  * The repository of a home directory that is itself inside it is mounted over it, so the home
  * comes first, and a repository inside another one's work tree after it.
@@ -20,11 +27,11 @@
 #include "store/root.h"
 #include "store/sandbox.h"
 
-enum view_kind { VIEW_HOME, VIEW_TREE, VIEW_GIT };
+enum view_kind { VIEW_HOME, VIEW_TREE, VIEW_GIT, VIEW_CARRIED };
 
 struct view_mount {
 	enum view_kind kind;
-	const char *target; /* absolute inside; belongs to the sandbox's record */
+	char *target; /* absolute inside: of VIEW_GIT the work tree */
 	int *lowers;
 	size_t lower_count;
 	size_t wrapped; /* the lower that lies inside the next one; 0: none does */
@@ -46,7 +53,7 @@ struct view {
 
 /*
  * `forgetful` when the sandbox is new and going to be discarded at its end: nothing is synced
- * then, and the home directory stays in memory.
+ * then, and the home directory stays in memory. Nor is anything synced of a volatile sandbox.
  */
 int view_open(const struct root *root, const struct sandbox *sandbox, bool forgetful,
 	      struct view *ret, struct error *err);
@@ -66,7 +73,7 @@ void view_tidy(const struct sandbox *sandbox);
 
 /* What a sandbox has changed, as overlayfs left it in the uppers: nothing is mounted for it. */
 struct view_changes {
-	size_t tree; /* files written or removed in work trees */
+	size_t tree; /* files written or removed in work trees, carried directories included */
 	size_t git;  /* in git dirs */
 	size_t home; /* in the home directory, but for histories and caches of shells */
 };
