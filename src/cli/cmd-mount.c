@@ -107,9 +107,13 @@ static int mount_resting(const struct root *root, const struct sandbox *sandbox,
 	size_t repo = 0;
 
 	if (refuse_foreign_live(sandbox, err) < 0 || refuse_mounted(sandbox, err) < 0 ||
-	    sandbox_hold_layers(root, sandbox, &layers, err) < 0 ||
-	    view_open(root, sandbox, false, &view, err) < 0 || become_root(err) < 0)
+	    sandbox_hold_layers(root, sandbox, &layers, err) < 0)
 		return -1;
+	view_tidy(sandbox);
+	if (view_open(root, sandbox, false, &view, err) < 0 || become_root(err) < 0)
+		return -1;
+	/* The mark that it leaves would be root's, and its owner could not take it away. */
+	view.forgetful = false;
 	for (size_t i = 0; i < view.count; i++) {
 		autofd int place = -1;
 

@@ -4,10 +4,12 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/memory.h"
+#include "cli/changes.h"
 #include "cli/commands.h"
 #include "cli/create.h"
 #include "cli/output.h"
 #include "run/session.h"
+#include "store/collect.h"
 #include "store/name.h"
 #include "view/view.h"
 
@@ -19,11 +21,11 @@ static const struct option options[] = {
 
 enum { GRACE_MS = 2000 };
 
-static int refuse_changes(const struct sandbox *sandbox, struct error *err)
+static int refuse_changes(const struct root *root, const struct sandbox *sandbox, struct error *err)
 {
 	struct view_changes changes;
 
-	if (view_changes(sandbox, &changes, err) < 0)
+	if (changes_of(root, sandbox, &changes, err) < 0)
 		return -1;
 	if (!view_changed(&changes))
 		return 0;
@@ -69,7 +71,9 @@ static int take_lease(const struct root *root, const struct sandbox *sandbox, bo
 	return result;
 }
 
-static int remove_one(const struct root *root, const char *name, bool force, struct error *err)
+/* *ret_layers gets the layers that it stood on; of a broken one they are not known. */
+static int remove_one(const struct root *root, const char *name, bool force,
+		      struct strv *ret_layers, struct error *err)
 {
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 	autofd int lease = -1;
@@ -82,14 +86,28 @@ static int remove_one(const struct root *root, const char *name, bool force, str
 	if (refuse_mounted(&sandbox, err) < 0 ||
 	    take_lease(root, &sandbox, force, &lease, err) < 0 || refuse_mounted(&sandbox, err) < 0)
 		return -1;
-	if (!force && refuse_changes(&sandbox, err) < 0)
+	if (!force && refuse_changes(root, &sandbox, err) < 0)
 		return -1;
-	return sandbox_remove(root, name, err);
+	if (sandbox_remove(root, name, err) < 0)
+		return -1;
+	sandbox_layers(&sandbox, ret_layers);
+	return 0;
+}
+
+/* The sandboxes are gone whether this succeeds or not; `jib gc` does what it cannot do now. */
+static void remove_layers(const struct root *root, const struct strv *layers)
+{
+	autocollection struct collection collection = {0};
+	autoerror struct error err = ERROR_INIT;
+
+	if (collect(root, layers, false, &collection, &err) < 0)
+		say("%s", err.message);
 }
 
 static int discard(const struct invocation *invocation, struct error *err)
 {
 	autoroot struct root root = ROOT_INIT;
+	autostrv struct strv layers = STRV_INIT;
 	bool force = option_given(invocation, "force");
 	bool json = option_given(invocation, "json");
 	json_t *removed = json_array();
@@ -100,7 +118,7 @@ static int discard(const struct invocation *invocation, struct error *err)
 	for (size_t i = 0; opened && i < invocation->arg_count; i++) {
 		struct error failure = ERROR_INIT;
 
-		if (remove_one(&root, invocation->args[i], force, &failure) == 0) {
+		if (remove_one(&root, invocation->args[i], force, &layers, &failure) == 0) {
 			json_array_append_new(removed, json_string(invocation->args[i]));
 		} else if (result == 0) {
 			*err = failure;
@@ -111,6 +129,7 @@ static int discard(const struct invocation *invocation, struct error *err)
 			error_clear(&failure);
 		}
 	}
+	remove_layers(&root, &layers);
 	if (result == 0 && json)
 		return output_json(removed, err);
 	json_decref(removed);

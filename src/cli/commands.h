@@ -8,6 +8,7 @@
 extern const struct command cmd_attach;
 extern const struct command cmd_doctor;
 extern const struct command cmd_exec;
+extern const struct command cmd_gc;
 extern const struct command cmd_logs;
 extern const struct command cmd_ls;
 extern const struct command cmd_mount;

@@ -10,11 +10,18 @@
 #include "store/sandbox.h"
 
 /* The options that decide what a new sandbox is; both commands have them. */
-#define CREATE_OPTIONS                                                                           \
-	{0, "repo", "DIR", "a repository to hold (repeatable; default: the current one)"},       \
-		{0, "live", NULL, "the host's own directories as lower layers, not a snapshot"}, \
-	{                                                                                        \
-		0, "layout", "host|jib", "repositories at their host paths, or below /home/jib"  \
+#define CREATE_OPTIONS                                                                             \
+	{0, "repo", "DIR", "a repository to hold (repeatable; default: the current one)"},         \
+		{0, "clean", NULL, "without uncommitted changes and ignored files"},               \
+		{0, "from", "REV", "clean, from another commit than HEAD"},                        \
+		{'b', "branch", "NAME", "on a new branch"},                                        \
+		{0, "ignored", "carry|none", "whether ignored files come along (default: carry)"}, \
+		{0, "unmask", "PATTERN",                                                           \
+		 "bring files although they look like credentials (repeatable)"},                  \
+		{0, "live", NULL, "the host's own directories as lower layers, not a snapshot"},   \
+		{0, "volatile", NULL, "do not sync: a power cut may tear what is written"},        \
+	{                                                                                          \
+		0, "layout", "host|jib", "repositories at their host paths, or below /home/jib"    \
 	}
 
 /* Whether one of them was given. */
@@ -35,8 +42,9 @@ int open_root(struct root *ret, struct error *err);
 
 /*
  * Pins the repositories and creates the sandbox. `name` NULL: one is invented. *ret_lease may be
- * NULL, see sandbox_create(). *ret_config is the first repository's configuration. Otherwise it is made to be run, and endings_block() is in effect from
- * the moment it exists: nobody knows its name yet, so it must not be left behind.
+ * NULL, see sandbox_create(). Otherwise it is made to be run, and endings_block() is in effect from
+ * the moment it exists: nobody knows its name yet, so it must not be left behind. *ret_config is
+ * the first repository's configuration.
  */
 int create_sandbox(const struct root *root, const struct invocation *invocation,
 		   const struct sources *sources, const char *name, bool durable,
@@ -49,7 +57,10 @@ bool endings_pending(void);
 /* Those that wait now end this process. */
 void endings_unblock(void);
 
-/* Promises that the sandbox survives a power cut from now on: syncs it and its layers. */
+/*
+ * Promises that the sandbox survives a power cut from now on: syncs it and its layers; of a
+ * volatile one only the layers.
+ */
 int settle_sandbox(const struct root *root, const struct sandbox *sandbox, struct error *err);
 
 /* ERR_MOUNTED when `jib mount` holds its uppers on the host. */

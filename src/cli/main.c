@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -120,6 +121,8 @@ int main(int argc, char **argv)
 	enum { FAILED = 125 };
 
 	reset_signals();
+	/* Layers are shared: what git and jib make there is not for the eyes of who came first alone. */
+	umask(022);
 	if (!open_streams())
 		return FAILED;
 	if (argc < 2) {

@@ -16,6 +16,11 @@ void output_quiet(void)
 	quiet = true;
 }
 
+bool output_is_quiet(void)
+{
+	return quiet;
+}
+
 static void print_line(const char *prefix, const char *text)
 {
 	autostr struct str line = STR_INIT;

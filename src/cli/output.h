@@ -15,6 +15,7 @@
 /* "jib: ..." on stderr, escaped. Not said after output_quiet(). */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void output_quiet(void);
+bool output_is_quiet(void);
 
 /* The error, as text on stderr or, under --json, as one object on stdout. */
 void output_error(const struct error *err, bool json);

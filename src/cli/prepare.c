@@ -7,31 +7,34 @@
 #include "git/repository.h"
 #include "snapshot/settings.h"
 
-/* Of `user.` nothing but who commits: what else stands there names keys and accounts. */
-static bool is_for_inside(const struct config_item *item)
+/*
+ * A system configuration for git inside: the user's identity, aliases and ways of looking at
+ * files. The files of patterns that the user's configuration names, or git would take, lie beside it.
+ */
+static int set_git(struct plan *plan, const struct config *config, const char *top,
+		   struct error *err)
 {
-	static const char *const identity[] = {"user.name", "user.email", "user.useconfigonly"};
+	autofree char *excludes = settings_file(config, "core.excludesfile", "ignore", top);
+	autofree char *attributes = settings_file(config, "core.attributesfile", "attributes", top);
+	autostr struct str text = STR_INIT;
+	autostr struct str ignore = STR_INIT;
+	autostr struct str rules = STR_INIT;
 
-	if (str_starts(item->key, "jib."))
-		return false;
-	if (!str_starts(item->key, "user."))
-		return setting_is_safe(item->key, item->value);
-	for (size_t i = 0; i < ARRAY_SIZE(identity); i++)
-		if (strcmp(item->key, identity[i]) == 0)
-			return setting_is_safe(item->key, item->value);
-	return false;
-}
-
-/* The user's identity, aliases and default branch: a system configuration for git inside. */
-static char *git_config(const struct config *config)
-{
-	struct str text = STR_INIT;
-
+	if (settings_patterns(excludes, &ignore, err) < 0 ||
+	    settings_patterns("/etc/gitattributes", &rules, err) < 0 ||
+	    settings_patterns(attributes, &rules, err) < 0)
+		return -1;
 	str_add(&text, "# Made by jib from the host's git configuration at each start.\n");
-	for (size_t i = 0; i < config->count; i++)
-		if (is_for_inside(&config->items[i]))
-			config_write_item(&text, config->items[i].key, config->items[i].value);
-	return str_take(&text);
+	settings_global(config, &text);
+	if (ignore.len)
+		config_write_item(&text, "core.excludesFile", "/etc/gitignore");
+	if (rules.len)
+		config_write_item(&text, "core.attributesFile", "/etc/gitattributes");
+	free(plan->git_config);
+	plan->git_config = str_take(&text);
+	plan->git_ignore = ignore.len ? str_take(&ignore) : NULL;
+	plan->git_attributes = rules.len ? str_take(&rules) : NULL;
+	return 0;
 }
 
 static int add_each(struct plan *plan, const struct invocation *invocation,
@@ -106,10 +109,9 @@ int prepare_plan(const struct invocation *invocation, const struct config *confi
 	    set_limit(invocation, config, "cpus", "jib.cpus", limits_parse_cpus,
 		      &plan.limits.cpu_milli, err) < 0 ||
 	    plan_check(&plan, sandbox, root_path, err) < 0 ||
-	    check_git_dirs(&plan, sandbox, err) < 0)
+	    check_git_dirs(&plan, sandbox, err) < 0 ||
+	    set_git(&plan, config, config_place(sandbox), err) < 0)
 		return -1;
-	free(plan.git_config);
-	plan.git_config = git_config(config);
 	*ret = plan;
 	plan = (struct plan){0};
 	return 0;

@@ -1,4 +1,5 @@
 #include "cli/report.h"
+#include "cli/changes.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -35,7 +36,7 @@ int report_gather(const struct root *root, const char *name, struct report *ret,
 			return error_set(err, ERR_NOT_FOUND, "there is no sandbox %s", name);
 		report.state = SANDBOX_BROKEN;
 	} else if (sandbox_state(&report.sandbox, &report.state, &failure) < 0 ||
-		   view_changes(&report.sandbox, &report.changes, &failure) < 0) {
+		   changes_of(root, &report.sandbox, &report.changes, &failure) < 0) {
 		/* What is removed while it is looked at is not broken, but gone. */
 		if (sandbox_check_kept(root, &report.sandbox, err) < 0)
 			return -1;

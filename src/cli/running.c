@@ -1,4 +1,5 @@
 #include "cli/running.h"
+#include "cli/changes.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,6 +14,8 @@
 #include "cli/create.h"
 #include "cli/output.h"
 #include "run/monitor.h"
+#include "snapshot/shrink.h"
+#include "store/collect.h"
 #include "view/view.h"
 
 void running_release(struct running *running)
@@ -25,12 +28,37 @@ void running_release(struct running *running)
 	fd_close(&running->lease);
 }
 
+/*
+ * What was not committed is hardly ever the same again: its layer goes with the sandbox, unless
+ * another one stands on it. Tree and git layers stay; the next run wants them.
+ */
+static void discard_local(const struct root *root, const struct sandbox *sandbox)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	autocollection struct collection collection = {0};
+	autostrv struct strv ids = STRV_INIT;
+
+	for (size_t i = 0; i < sandbox->repo_count; i++)
+		if (sandbox->repos[i].local)
+			strv_add(&ids, sandbox->repos[i].local);
+	/* `jib gc` finds what cannot be removed now. */
+	collect(root, &ids, false, &collection, &ignored);
+}
+
+static int remove_sandbox(const struct running *running, struct error *err)
+{
+	if (sandbox_remove(&running->root, running->sandbox.name, err) < 0)
+		return -1;
+	discard_local(&running->root, &running->sandbox);
+	return 0;
+}
+
 void running_undo(struct running *running)
 {
 	autoerror struct error ignored = ERROR_INIT;
 
 	if (running->created && running->sandbox.fd >= 0)
-		sandbox_remove(&running->root, running->sandbox.name, &ignored);
+		remove_sandbox(running, &ignored);
 }
 
 static const char *plural(size_t count)
@@ -60,17 +88,18 @@ static int finish(const struct running *running, bool clean, bool detached, stru
 	struct view_changes changes;
 
 	if (running->discard)
-		return sandbox_remove(&running->root, running->sandbox.name, err);
-	if (view_changes(&running->sandbox, &changes, err) < 0)
+		return remove_sandbox(running, err);
+	if (changes_of(&running->root, &running->sandbox, &changes, err) < 0)
 		return -1;
 	view_tidy(&running->sandbox);
 	/* What ran in the background has left a log, which somebody may want to read. */
 	if (running->created && clean && !detached && !view_changed(&changes)) {
-		if (sandbox_remove(&running->root, running->sandbox.name, err) < 0)
+		if (remove_sandbox(running, err) < 0)
 			return -1;
 		say("nothing was changed: %s is gone", running->sandbox.name);
 		return 0;
 	}
+	shrink_indexes(&running->root, &running->sandbox);
 	if (settle_sandbox(&running->root, &running->sandbox, err) < 0)
 		return -1;
 	if (view_changed(&changes) || running->created)
@@ -90,10 +119,11 @@ static void undo_unused(const struct running *running)
 	if (!running->created && !running->discard)
 		return;
 	if (!running->discard &&
-	    (view_changes(&running->sandbox, &changes, &ignored) < 0 || view_changed(&changes)))
+	    (changes_of(&running->root, &running->sandbox, &changes, &ignored) < 0 ||
+	     view_changed(&changes)))
 		say("kept %s", running->sandbox.name);
 	else
-		sandbox_remove(&running->root, running->sandbox.name, &ignored);
+		remove_sandbox(running, &ignored);
 }
 
 static int run_monitor(struct running *running, bool detached,
@@ -124,6 +154,8 @@ static int run_monitor(struct running *running, bool detached,
 		view_tidy(&running->sandbox);
 	int result = monitor_run(&request, &status, &ended, err);
 
+	/* From now on the record keeps them, for as long as there is one. */
+	layer_holds_release(&layers);
 	if (ended)
 		say("the command was killed: %s", ended);
 	if (result < 0) {
@@ -138,8 +170,27 @@ static int run_monitor(struct running *running, bool detached,
 	return status;
 }
 
+/* Of a volatile sandbox. The mark of overlayfs that would refuse its uppers goes with view_tidy(). */
+static int note_boot(struct running *running, struct error *err)
+{
+	const char *name = running->sandbox.name;
+
+	if (!running->sandbox.is_volatile)
+		return 0;
+	if (sandbox_outlived_boot(&running->sandbox))
+		say("the machine was restarted since %s ran, and it is volatile: what was changed in it "
+		    "may be lost or torn",
+		    name);
+	if (sandbox_note_boot(&running->sandbox, err) == 0)
+		return 0;
+	running_undo(running);
+	return -1;
+}
+
 int running_foreground(struct running *running, struct error *err)
 {
+	if (note_boot(running, err) < 0)
+		return -1;
 	return run_monitor(running, false, NULL, NULL, err);
 }
 
@@ -219,6 +270,8 @@ int running_detach(struct running *running, struct error *err)
 {
 	int pair[2];
 
+	if (note_boot(running, err) < 0)
+		return -1;
 	if (!running->discard && settle_sandbox(&running->root, &running->sandbox, err) < 0) {
 		running_undo(running);
 		return -1;
