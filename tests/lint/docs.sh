@@ -6,6 +6,7 @@
 #     options; there is no other page, and jib(1) and the README name every command
 #   - jib(1) names every error code and every setting, and none that does not exist
 #   - every "jib COMMAND --option" in a document is one that exists
+#   - docs/carry.md lists the names that are masked, in the order in which they decide
 #   - the completions offer every command and every option of it, and nothing else
 #
 # usage: docs.sh [TREE]        $JIB: the program (default: TREE/build/jib)
@@ -105,7 +106,7 @@ check_names() {
 		"$(sed -n '/^# JSON/,/^# NAMES/ { /Codes:$/,$ s/^\*\([a-z-]*\)\*$/\1/p }' man/jib.1.scd)"
 	compare man/jib.1.scd setting \
 		"$(grep -rhoE '"jib\.[a-z]+"' src/cli | tr -d '"' | sort -u)" \
-		"$(grep -oE '\*jib\.[a-z]+\*' man/jib.1.scd | tr -d '*' | sort -u)"
+		"$(grep -oE '\*jib\.[A-Za-z]+\*' man/jib.1.scd | tr -d '*' | tr "[:upper:]" "[:lower:]" | sort -u)"
 }
 
 # ---- what documents tell people to type ----
@@ -171,6 +172,18 @@ check_typed() {
 	done
 }
 
+# ---- what is masked ----
+
+check_masks() {
+	local rules listed
+	rules=$(sed -nE 's/^\t[A-Z_]+\("(.*)"(, [a-z_]+)?\),$/\1/p' src/snapshot/secrets.c)
+	# shellcheck disable=SC2016 # Markdown's own
+	listed=$(sed -n '/^| Name | Masked |/,/^$/ s/^| \(`.*`\) |.*/\1/p' docs/carry.md |
+		tr -s '` ' '\n' | sed '/^$/d')
+	compare docs/carry.md name "$rules" "$listed"
+	[ "$rules" = "$listed" ] || problem docs/carry.md 'lists names in another order than they decide'
+}
+
 # ---- completions ----
 
 # offered WORD...: what bash offers at the end of the line
@@ -231,6 +244,7 @@ check_completions() {
 check_pages
 check_names
 check_typed
+check_masks
 check_completions
 sort -u "$problems"
 [ ! -s "$problems" ]

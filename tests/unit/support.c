@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -155,6 +157,52 @@ void assert_lacks(const char *text, const char *part)
 {
 	if (strstr(text, part))
 		fail_msg("\"%s\" is in:\n%s", part, text);
+}
+
+/* ---- layers ---- */
+
+bool is_whiteout(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
+}
+
+static int lay_entry_over(void *data, int dirfd, const char *name, const char *path,
+			  const struct stat *st)
+{
+	const int *to = data;
+	char target[PATH_MAX] = "";
+	struct stat there;
+	bool directory =
+		fstatat(*to, path, &there, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(there.st_mode);
+
+	if (strcmp(path, ".git") == 0)
+		return TREE_SKIP;
+	if (!S_ISDIR(st->st_mode) || !directory)
+		assert_int_equal(tree_remove_at(*to, path, NULL), 0);
+	if (is_whiteout(st))
+		return 0;
+	if (S_ISDIR(st->st_mode)) {
+		if (!directory)
+			assert_int_equal(mkdirat(*to, path, 0700), 0);
+		assert_int_equal(fchmodat(*to, path, st->st_mode & 0777, 0), 0);
+	} else if (S_ISLNK(st->st_mode)) {
+		assert_true(readlinkat(dirfd, name, target, sizeof target - 1) > 0);
+		assert_int_equal(symlinkat(target, *to, path), 0);
+	} else if (S_ISREG(st->st_mode)) {
+		autofd int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+
+		assert_int_equal(file_copy_at(fd, *to, path, NULL), 0);
+	} else {
+		assert_int_equal(mknodat(*to, path, st->st_mode, 0), 0);
+	}
+	return 0;
+}
+
+void lay_over(int from, int to)
+{
+	autoerror struct error err = ERROR_INIT;
+
+	assert_success(tree_walk(from, lay_entry_over, &to, &err), &err);
 }
 
 /* ---- children ---- */

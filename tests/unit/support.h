@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -57,6 +58,10 @@ void assert_success(int result, const struct error *err);
 void assert_failure(int result, const struct error *err, enum error_code code, const char *text);
 void assert_contains(const char *text, const char *part);
 void assert_lacks(const char *text, const char *part);
+
+bool is_whiteout(const struct stat *st);
+/* Puts a layer's directory over what is in `to`, as overlayfs would show it; without `.git`. */
+void lay_over(int from, int to);
 
 /*
  * Runs the body in a child and fails when it does not return 0. A failed assertion would end the

@@ -187,10 +187,10 @@ static void nothing_set(void **state)
 	const struct temp *temp = *state;
 	autoconfig struct config config = CONFIG_INIT;
 
-	put_text(temp->fd, ".gitconfig", "[core]\n\tabbrev = 8\n");
+	put_text(temp->fd, ".gitconfig", "[credential]\n\thelper = none\n");
 	config_of(temp->path, &config);
 	assert_null(config_value(&config, "jib.only"));
-	assert_null(config_value(&config, "core.abbrev"));
+	assert_null(config_value(&config, "credential.helper"));
 }
 
 static void broken_configuration(void **state)

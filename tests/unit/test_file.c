@@ -267,6 +267,32 @@ static void copying(void **state)
 	assert_true(strlen(copied) > 20);
 }
 
+static void copying_holes(void **state)
+{
+	enum { SIZE = 64 << 20, FIRST = 8 << 20, SECOND = 24 << 20 };
+	const struct temp *temp = *state;
+	autoerror struct error err = ERROR_INIT;
+	autofd int from = open_beneath(temp->fd, "from", O_RDWR | O_CREAT, 0644);
+	struct stat after;
+	char text[9] = "";
+
+	assert_int_equal(pwrite(from, "the first", 9, FIRST), 9);
+	assert_int_equal(pwrite(from, "otherwise", 9, SECOND), 9);
+	assert_int_equal(ftruncate(from, SIZE), 0);
+	assert_success(file_copy_at(from, temp->fd, "to", &err), &err);
+	autofd int to = open_beneath(temp->fd, "to", O_RDONLY, 0);
+
+	assert_int_equal(fstat(to, &after), 0);
+	assert_int_equal(after.st_size, SIZE);
+	assert_true(after.st_blocks < SIZE / 512 / 8);
+	assert_int_equal(pread(to, text, 9, FIRST), 9);
+	assert_memory_equal(text, "the first", 9);
+	assert_int_equal(pread(to, text, 9, SECOND), 9);
+	assert_memory_equal(text, "otherwise", 9);
+	assert_int_equal(pread(to, text, 1, SIZE - 1), 1);
+	assert_int_equal(text[0], '\0');
+}
+
 static void directories(void **state)
 {
 	const struct temp *temp = *state;
@@ -677,6 +703,7 @@ int main(void)
 		WITH_TEMP(replacing_on_a_full_disk),
 		WITH_TEMP(replacing_is_atomic),
 		WITH_TEMP(copying),
+		WITH_TEMP(copying_holes),
 		WITH_TEMP(directories),
 		WITH_TEMP(removing_what_is_there),
 		WITH_TEMP(removing_deep_trees),

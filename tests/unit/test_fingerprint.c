@@ -78,6 +78,45 @@ static void what_changes_it(void **state)
 	differs(path, &last, "a hook that becomes executable");
 	put_text(temp->fd, "r/.git/objects/info/alternates", "# none\n");
 	differs(path, &last, "alternates");
+	git(path, "update-ref", "ORIG_HEAD", "HEAD", NULL);
+	differs(path, &last, "ORIG_HEAD");
+	free(last);
+}
+
+/* What the layer holds and no ref tells of. */
+static void beside_the_refs(void **state)
+{
+	const struct temp *temp = *state;
+	autofree char *path = make_repository(temp, "r");
+	autofree char *linked = temp_path(temp, "linked");
+
+	commit_file(path, "two", "2");
+	git(path, "branch", "b", NULL);
+	git(path, "worktree", "add", "-q", "-b", "c", linked, NULL);
+	git(linked, "commit", "-q", "--allow-empty", "-m", "linked", NULL);
+	char *last = take(path);
+
+	git(path, "reflog", "delete", "HEAD@{1}", NULL);
+	differs(path, &last, "a line of HEAD's reflog that is deleted");
+	git(path, "reflog", "delete", "main@{1}", NULL);
+	differs(path, &last, "a line of a branch's reflog that is deleted");
+	git(path, "reflog", "expire", "--expire=all", "b", NULL);
+	differs(path, &last, "a reflog that is expired");
+	make_dirs(temp->fd, "r/.git/lfs/objects/12/34");
+	differs(path, &last, "a new directory of LFS objects");
+	put_text(temp->fd, "r/.git/lfs/objects/12/34/1234", "x");
+	differs(path, &last, "a new LFS object");
+	make_dirs(temp->fd, "r/.git/rr-cache/0123");
+	put_text(temp->fd, "r/.git/rr-cache/0123/preimage", "<<<<<<<\n");
+	differs(path, &last, "a recorded conflict");
+	put_text(temp->fd, "r/.git/rr-cache/0123/postimage", "x\n");
+	differs(path, &last, "a recorded resolution");
+	free(last);
+	last = take(linked);
+	git(linked, "reflog", "delete", "HEAD@{0}", NULL);
+	differs(linked, &last, "a line of the reflog of a worktree's HEAD");
+	git(linked, "reflog", "delete", "c@{0}", NULL);
+	differs(linked, &last, "a line of the reflog of a worktree's branch");
 	free(last);
 }
 
@@ -253,10 +292,15 @@ static void never_at_rest(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_TEMP(what_changes_it),	    WITH_TEMP(same_size_same_second),
-		WITH_TEMP(what_does_not_change_it), WITH_TEMP(of_a_linked_worktree),
-		WITH_TEMP(of_another_repository),   WITH_TEMP(unreadable),
-		WITH_TEMP(clock_was_set_back),	    WITH_TEMP(never_at_rest),
+		WITH_TEMP(what_changes_it),
+		WITH_TEMP(beside_the_refs),
+		WITH_TEMP(same_size_same_second),
+		WITH_TEMP(what_does_not_change_it),
+		WITH_TEMP(of_a_linked_worktree),
+		WITH_TEMP(of_another_repository),
+		WITH_TEMP(unreadable),
+		WITH_TEMP(clock_was_set_back),
+		WITH_TEMP(never_at_rest),
 	};
 
 	return cmocka_run_group_tests_name("fingerprint", tests, NULL, NULL);

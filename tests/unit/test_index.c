@@ -10,7 +10,7 @@
 
 #include "base/file.h"
 #include "snapshot/hash.h"
-#include "snapshot/index.h"
+#include "snapshot/settle.h"
 
 enum { PAST = 1600000000 };
 

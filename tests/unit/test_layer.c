@@ -206,6 +206,31 @@ static void empty_description(void **state)
 	assert_int_equal(open_layer(&root, "x", NULL), 0);
 }
 
+/* Somebody removed it: what is left is a layer no more. */
+static void missing_description(void **state)
+{
+	autoroot struct root root = ROOT_INIT;
+	autoerror struct error err = ERROR_INIT;
+	autostrv struct strv references = STRV_INIT;
+	autofd int held = -1;
+
+	open_test_root(*state, &root);
+	make_layer(&root, "x");
+	assert_int_equal(layer_hold(&root, "x", &held, &err), 0);
+	assert_int_equal(unlinkat(root.layers, "x/layer.json", 0), 0);
+	assert_int_equal(open_layer(&root, "x", NULL), 1);
+	assert_success(layer_references(&root, "x", &references, &err), &err);
+	assert_int_equal(references.len, 0);
+	/* Not under who uses it */
+	struct layer_making none = LAYER_MAKING_INIT;
+
+	assert_failure(layer_begin(&root, "x", &none, &err), &err, ERR_RUNNING, "in use");
+	assert_true(exists(root.layers, "x/content"));
+	fd_close(&held);
+	make_layer(&root, "x");
+	assert_int_equal(open_layer(&root, "x", NULL), 0);
+}
+
 static void settling(void **state)
 {
 	autoroot struct root root = ROOT_INIT;
@@ -324,6 +349,7 @@ int main(void)
 		WITH_TEMP(of_another_boot),
 		WITH_TEMP(holding),
 		WITH_TEMP(empty_description),
+		WITH_TEMP(missing_description),
 		WITH_TEMP(settling),
 		WITH_TEMP(damaged),
 		WITH_TEMP(strange_names),

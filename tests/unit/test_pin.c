@@ -11,16 +11,25 @@
 #include "snapshot/layers.h"
 #include "snapshot/pin.h"
 
-/* What the progress callback does to the repository, and how often it was called. */
+/* What is done to the repository while a tree layer is made, and how many layers that were. */
 static const char *meddle_in;
 static const char *meddle_ref;
 static int progressed;
 
-static void meddle(const char *text)
+/* It is said once of each of them: the repositories here are small. */
+static bool is_making(const char *what, unsigned long done, unsigned long total)
 {
-	assert_contains(text, "preparing its files");
+	if (strcmp(what, "preparing the files of the commit") != 0)
+		return false;
+	assert_int_equal(done, total);
 	progressed++;
-	if (meddle_in)
+	return true;
+}
+
+static void meddle(void *data, const char *what, unsigned long done, unsigned long total)
+{
+	(void)data;
+	if (is_making(what, done, total) && meddle_in)
 		git(meddle_in, "update-ref", meddle_ref, "HEAD", NULL);
 }
 
@@ -29,9 +38,11 @@ static void pin(const struct root *root, const char *path, struct pin *ret)
 	autorepository struct repository found = REPOSITORY_INIT;
 	autoerror struct error err = ERROR_INIT;
 
+	const struct progress progress = {.step = meddle};
+
 	progressed = 0;
 	assert_success(repository_find(path, &found, &err), &err);
-	assert_success(pin_repository(root, &found, meddle, ret, &err), &err);
+	assert_success(pin_repository(root, &found, &progress, ret, &err), &err);
 }
 
 static char *layer_path(const struct root *root, const struct strv *ids, const char *part)
@@ -80,8 +91,8 @@ static void self_contained(void **state)
 	pin(&root, path, &pinned);
 	autofree char *commit = git_says(path, "rev-parse", "HEAD", NULL);
 
-	assert_string_equal(pinned.base, commit);
-	assert_string_equal(pinned.branch, "main");
+	assert_string_equal(pinned.head.commit, commit);
+	assert_string_equal(pinned.head.ref, "refs/heads/main");
 	autoview struct view view = layers_of(&root, &pinned);
 	autofree char *host_refs = git_says(path, "for-each-ref", NULL);
 	autofree char *refs = git_says("/", IN(view), "for-each-ref", NULL);
@@ -190,8 +201,8 @@ static void made_once(void **state)
 	pin(&root, path, &second);
 	setenv("PATH", path_variable, 1);
 	assert_int_equal(progressed, 0);
-	assert_string_equal(second.base, first.base);
-	assert_string_equal(second.branch, "main");
+	assert_string_equal(second.head.commit, first.head.commit);
+	assert_string_equal(second.head.ref, "refs/heads/main");
 	assert_string_equal(second.tree.items[0], first.tree.items[0]);
 	assert_string_equal(second.git.items[0], first.git.items[0]);
 	assert_int_equal(count_entries(root.layers), 2);
@@ -199,7 +210,7 @@ static void made_once(void **state)
 	git(path, "switch", "-q", "-c", "other", NULL);
 	pin(&root, path, &third);
 	assert_int_equal(progressed, 0);
-	assert_string_equal(third.branch, "other");
+	assert_string_equal(third.head.ref, "refs/heads/other");
 	assert_string_equal(third.tree.items[0], first.tree.items[0]);
 	assert_string_not_equal(third.git.items[0], first.git.items[0]);
 	assert_int_equal(count_entries(root.temp), 0);
@@ -215,17 +226,17 @@ static void heads(void **state)
 	open_test_root(temp, &root);
 	git(path, "checkout", "-q", "--detach", NULL);
 	pin(&root, path, &detached);
-	assert_null(detached.branch);
+	assert_null(detached.head.ref);
 	autofree char *head = layer_path(&root, &detached.git, "tree/HEAD");
 	autofree char *text = get_text(AT_FDCWD, head);
-	autofree char *expected = xasprintf("%s\n", detached.base);
+	autofree char *expected = xasprintf("%s\n", detached.head.commit);
 
 	assert_string_equal(text, expected);
 	/* A HEAD beside the branches, as some tools make it */
 	git(path, "update-ref", "refs/wip/x", "HEAD", NULL);
 	put_text(temp->fd, "r/.git/HEAD", "ref: refs/wip/x\n");
 	pin(&root, path, &outside);
-	assert_string_equal(outside.branch, "refs/wip/x");
+	assert_string_equal(outside.head.ref, "refs/wip/x");
 	autofree char *other = layer_path(&root, &outside.git, "tree/HEAD");
 	autofree char *symbolic = get_text(AT_FDCWD, other);
 
@@ -242,8 +253,8 @@ static void without_a_commit(void **state)
 	git(temp->path, "init", "-q", "-b", "trunk", "r", NULL);
 	open_test_root(temp, &root);
 	pin(&root, path, &pinned);
-	assert_null(pinned.base);
-	assert_string_equal(pinned.branch, "trunk");
+	assert_null(pinned.head.commit);
+	assert_string_equal(pinned.head.ref, "refs/heads/trunk");
 	autoview struct view view = layers_of(&root, &pinned);
 	autofree char *status = git_says(view.tree, IN(view), "status", "--porcelain", NULL);
 
@@ -269,7 +280,7 @@ static void sha256_and_worktrees(void **state)
 	git(worktree, "update-ref", "refs/worktree/own", "HEAD", NULL);
 	open_test_root(temp, &root);
 	pin(&root, worktree, &pinned);
-	assert_string_equal(pinned.branch, "other");
+	assert_string_equal(pinned.head.ref, "refs/heads/other");
 	autoview struct view view = layers_of(&root, &pinned);
 	autofree char *status = git_says(view.tree, IN(view), "status", "--porcelain", NULL);
 
@@ -301,9 +312,10 @@ static void alternates(void **state)
 	commit_file(second, "two", "2\n");
 	git(temp->path, "clone", "-q", "--shared", second, "r", NULL);
 	commit_file(path, "three", "3\n");
-	/* A relative one, and a comment */
+	/* A relative one, a comment, and what is no directory, which git only warns of */
 	put_text(temp->fd, "r/.git/objects/info/alternates",
-		 "# comment\n\n../../../second/.git/objects\n");
+		 "# comment\n\n/nonexistent/objects\n/dev/null/objects\n/dev/null\n"
+		 "../../../second/.git/objects\n");
 	open_test_root(temp, &root);
 	pin(&root, path, &pinned);
 	autoview struct view view = layers_of(&root, &pinned);
@@ -380,10 +392,10 @@ static void ref_changes_in_between(void **state)
 	assert_int_equal(count_entries(root.temp), 0);
 }
 
-static void move_head(const char *text)
+static void move_head(void *data, const char *what, unsigned long done, unsigned long total)
 {
-	(void)text;
-	if (!progressed++)
+	(void)data;
+	if (is_making(what, done, total) && progressed == 1)
 		git(meddle_in, "reset", "-q", "--soft", "tip", NULL);
 }
 
@@ -404,15 +416,17 @@ static void branch_moves_in_between(void **state)
 	git(path, "tag", "tip", NULL);
 	git(path, "reset", "-q", "--hard", first, NULL);
 	open_test_root(temp, &root);
+	const struct progress progress = {.step = move_head};
+
 	progressed = 0;
 	meddle_in = path;
 	assert_success(repository_find(path, &found, &err), &err);
-	int result = pin_repository(&root, &found, move_head, &pinned, &err);
+	int result = pin_repository(&root, &found, &progress, &pinned, &err);
 
 	meddle_in = NULL;
 	assert_success(result, &err);
 	assert_int_equal(progressed, 2);
-	assert_string_equal(pinned.base, tip);
+	assert_string_equal(pinned.head.commit, tip);
 	autoview struct view view = layers_of(&root, &pinned);
 	autofree char *status = git_says(view.tree, IN(view), "status", "--porcelain", NULL);
 
@@ -447,6 +461,8 @@ static void line_endings(void **state)
 	open_test_root(temp, &root);
 	pin(&root, path, &lf);
 	git(path, "config", "core.autocrlf", "true", NULL);
+	/* One that is there and clean would be taken as it is. */
+	assert_int_equal(unlinkat(temp->fd, "r/file", 0), 0);
 	pin(&root, path, &crlf);
 	assert_string_not_equal(lf.tree.items[0], crlf.tree.items[0]);
 	autofree char *file = layer_path(&root, &crlf.tree, "tree/file");
@@ -474,6 +490,7 @@ static void configuration_elsewhere(void **state)
 	pin(&root, path, &same);
 	assert_string_equal(same.git.items[0], lf.git.items[0]);
 	put_text(temp->fd, "included", "[core]\n\tautocrlf = true\n");
+	assert_int_equal(unlinkat(temp->fd, "r/file", 0), 0);
 	assert_int_equal(tree_remove_at(root.layers, lf.tree.items[0], NULL), 0);
 	pin(&root, path, &crlf);
 	assert_string_not_equal(crlf.git.items[0], lf.git.items[0]);
@@ -534,8 +551,8 @@ static void live(void **state)
 	assert_success(repository_find(path, &plain, &err), &err);
 	assert_success(pin_live(&root, &plain, &first, &err), &err);
 	assert_int_equal(first.tree.len, 0);
-	assert_string_equal(first.branch, "main");
-	assert_non_null(first.base);
+	assert_string_equal(first.head.ref, "refs/heads/main");
+	assert_non_null(first.head.commit);
 	autofree char *lock = layer_path(&root, &first.git, "tree/index.lock");
 	autofree char *modules = layer_path(&root, &first.git, "tree/modules");
 	autofree char *config = layer_path(&root, &first.git, "tree/config");

@@ -277,6 +277,7 @@ static void hostile_records(void **state)
 		{"\"layout\":\"host\"", "\"layout\":1"},
 		{"\"live\":false", "\"live\":\"true\""},
 		{"\"live\":false,", ""},
+		{"\"live\":false", "\"live\":false,\"volatile\":1"},
 		{"\"home\":\"/home/me\"", "\"home\":\"relative\""},
 		{"\"home\":\"/home/me\"", "\"home\":null"},
 		{"\"home\":\"/home/me\"", "\"home\":\"/a\\u0000b\""},
@@ -324,9 +325,9 @@ static void hostile_records(void **state)
 		broken(&root, texts[i], strlen(texts[i]), "cannot be understood");
 	/* A NUL byte does not end it early. */
 	broken(&root, good, sizeof good, "cannot be understood");
-	autofree char *newer = with("\"schema\":1", "\"schema\":2");
+	autofree char *newer = with("\"schema\":1", "\"schema\":3");
 
-	broken(&root, newer, strlen(newer), "schema 2, this jib knows up to 1");
+	broken(&root, newer, strlen(newer), "schema 3, this jib knows up to 2");
 	/* What the others differ from */
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 	autoerror struct error err = ERROR_INIT;
@@ -521,6 +522,36 @@ static void removing(void **state)
 	assert_int_equal(count_entries(root.temp), 0);
 }
 
+static void volatile_ones(void **state)
+{
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox sandbox = SANDBOX_INIT, found = SANDBOX_INIT,
+				   other = SANDBOX_INIT;
+	autoerror struct error err = ERROR_INIT;
+
+	open_test_root(*state, &root);
+	describe(&sandbox, "one");
+	sandbox.is_volatile = true;
+	assert_success(sandbox_create(&root, &sandbox, false, NULL, &err), &err);
+	assert_success(sandbox_open(&root, "one", &found, &err), &err);
+	assert_true(found.is_volatile);
+	assert_false(sandbox_outlived_boot(&found));
+	put_text(found.fd, "boot", "another");
+	assert_true(sandbox_outlived_boot(&found));
+	assert_success(sandbox_note_boot(&found, &err), &err);
+	assert_false(sandbox_outlived_boot(&found));
+	/* A power cut may have taken the note itself, or torn it. */
+	put_text(found.fd, "boot", "");
+	assert_true(sandbox_outlived_boot(&found));
+	assert_int_equal(unlinkat(found.fd, "boot", 0), 0);
+	assert_true(sandbox_outlived_boot(&found));
+	/* Others have no note. */
+	create(&root, "two");
+	assert_success(sandbox_open(&root, "two", &other, &err), &err);
+	assert_false(other.is_volatile);
+	assert_false(exists(other.fd, "boot"));
+}
+
 static void mount_source(void **state)
 {
 	autoroot struct root root = ROOT_INIT;
@@ -563,6 +594,7 @@ int main(void)
 		WITH_TEMP(holder_is_killed),
 		WITH_TEMP(removing),
 		WITH_TEMP(mount_source),
+		WITH_TEMP(volatile_ones),
 	};
 
 	return cmocka_run_group_tests_name("sandbox", tests, NULL, NULL);

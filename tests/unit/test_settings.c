@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "snapshot/layers.h"
+#include "snapshot/settings.h"
 
 static void urls(void **state)
 {
@@ -239,11 +240,123 @@ static void with_git(void **state)
 	assert_int_equal(git_status(path, "config", "-f", result, "user.name", NULL), 1);
 }
 
+static void addresses_in_text(void **state)
+{
+	static const char *const cases[][2] = {
+		{"", ""},
+		{"no address: at all\n", "no address: at all\n"},
+		{"clone: from https://TOKEN@h/x\n", "clone: from https://h/x\n"},
+		{"a 'https://u:p@h/x' b ssh://git:p@h/y\nhttps://h/?t=T",
+		 "a 'https://h/x' b ssh://git@h/y\nhttps://h/"},
+		{"https://proxy/https://u:p@h/x done", "(address) done"},
+		{"://", "://"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		autostr struct str text = STR_INIT;
+
+		urls_scrub(cases[i][0], strlen(cases[i][0]), &text);
+		assert_string_equal(text.len ? text.s : "", cases[i][1]);
+	}
+}
+
+/* What of the user's and the machine's settings, or of the repository's, is for all of a sandbox. */
+static void for_all_repositories(void **state)
+{
+	static const struct {
+		const char *key, *value;
+		bool local, global;
+	} cases[] = {
+		{"user.name", "A", false, true},
+		{"user.email", "a@h", true, true},
+		{"user.signingkey", "SECRET", false, false},
+		{"user.token", "SECRET", false, false},
+		{"alias.st", "status", true, true},
+		{"init.defaultbranch", "x", false, true},
+		{"core.autocrlf", "input", false, true},
+		{"core.autocrlf", "input", true, false},
+		{"core.pager", "SECRET", false, false},
+		{"core.sshcommand", "SECRET", false, false},
+		{"core.repositoryformatversion", "1", false, false},
+		{"extensions.objectformat", "sha256", false, false},
+		{"status.showuntrackedfiles", "no", false, true},
+		{"branch.autosetuprebase", "always", false, true},
+		{"branch.main.remote", "SECRET", false, false},
+		{"remote.origin.url", "SECRET", false, false},
+		{"submodule.recurse", "true", false, true},
+		{"submodule.x.url", "SECRET", false, false},
+		{"commit.gpgsign", "true", false, false},
+		{"alias.leak", "!curl https://SECRET@h/", false, false},
+		{"http.extraheader", "SECRET", false, false},
+		{"jib.net", "none", false, false},
+		{"core.excludesfile", "/home/me/ignore", false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config config = CONFIG_INIT;
+		autostr struct str text = STR_INIT;
+
+		config.items = xcalloc(1, sizeof *config.items);
+		config.items[config.count++] = (struct config_item){
+			xstrdup(cases[i].key), xstrdup(cases[i].value), cases[i].local};
+		settings_global(&config, &text);
+		if ((text.len > 0) != cases[i].global)
+			fail_msg("%s leaves: %s", cases[i].key, text.len ? text.s : "nothing");
+		/* What is kept beside: jib's own, and the names of files that it reads itself. */
+		settings_reduce(&config);
+		assert_int_equal(config.count,
+				 cases[i].global || str_starts(cases[i].key, "jib.") ||
+					 strcmp(cases[i].key, "core.excludesfile") == 0);
+		config_release(&config);
+	}
+}
+
+/* One program that is not inside takes the whole filter away. */
+static void filters(void **state)
+{
+	static const struct {
+		const char *clean, *smudge;
+		bool kept;
+	} cases[] = {
+		{"cat", "cat %f", true},
+		{"cat", "no-such-program %f", false},
+		{"/usr/bin/cat", "cat", true},
+		{"/home/me/bin/cat", "cat", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config_item items[] = {
+			{(char *)"filter.x.clean", (char *)(uintptr_t)cases[i].clean, false},
+			{(char *)"filter.x.smudge", (char *)(uintptr_t)cases[i].smudge, false},
+			{(char *)"filter.x.required", (char *)"true", false},
+			{(char *)"filter.xy.clean", (char *)"cat", false},
+		};
+		const struct config config = {items, ARRAY_SIZE(items)};
+		autostr struct str text = STR_INIT;
+
+		settings_global(&config, &text);
+		assert_contains(text.s, "[filter \"xy\"]");
+		if (cases[i].kept)
+			assert_contains(text.s, "required");
+		else
+			assert_lacks(text.s, "[filter \"x\"]");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(urls),	   cmocka_unit_test(dropped), cmocka_unit_test(kept),
-		cmocka_unit_test(cleaned), WITH_TEMP(with_git),
+		cmocka_unit_test(urls),
+		cmocka_unit_test(dropped),
+		cmocka_unit_test(kept),
+		cmocka_unit_test(cleaned),
+		WITH_TEMP(with_git),
+		cmocka_unit_test(addresses_in_text),
+		cmocka_unit_test(for_all_repositories),
+		cmocka_unit_test(filters),
 	};
 
 	return cmocka_run_group_tests_name("settings", tests, NULL, NULL);

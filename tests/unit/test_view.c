@@ -329,7 +329,239 @@ static void live_layers(void **state)
 		       "live directory");
 }
 
+/* ---- local layers, submodules, carried directories ---- */
+
+static void put_layer(const struct root *root, const char *path, const char *text)
+{
+	autofree char *dir = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+
+	make_dirs(root->layers, dir);
+	put_text(root->layers, path, text);
+}
+
+static void assert_is(int fd, int dirfd, const char *path)
+{
+	struct stat found, expected;
+
+	assert_int_equal(fstat(fd, &found), 0);
+	assert_int_equal(fstatat(dirfd, path, &expected, 0), 0);
+	assert_int_equal(found.st_dev, expected.st_dev);
+	assert_int_equal(found.st_ino, expected.st_ino);
+}
+
+static void stacks(void **state)
+{
+	const struct temp *temp = *state;
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox sandbox = SANDBOX_INIT;
+	autoview struct view view = VIEW_INIT;
+	autoerror struct error err = ERROR_INIT;
+	autofree char *host = temp_path(temp, "host");
+
+	open_test_root(temp, &root);
+	make_dirs(temp->fd, "host/a/modules");
+	make_dirs(temp->fd, "host/vendor");
+	make_layer(&root, "tree-1");
+	make_layer(&root, "git-1");
+	make_dirs(root.layers, "local-1/tree");
+	make_dirs(root.layers, "local-1/carried/0");
+	make_dirs(root.layers, "modules-1/git");
+	struct sandbox_repo *repo = add(&sandbox, "r", host);
+
+	repo->local = xstrdup("local-1");
+	repo->modules = xstrdup("modules-1");
+	strv_add(&repo->tree, "tree-1");
+	strv_add(&repo->git, "git-1");
+	strv_add(&repo->carried, "a/modules");
+	strv_add(&repo->carried, "vendor");
+	create(&root, &sandbox);
+	assert_success(view_open(&root, &sandbox, false, &view, &err), &err);
+	assert_int_equal(view.count, 5);
+	/* What a layer has not is not in the stack. */
+	assert_int_equal(view.mounts[1].lower_count, 2);
+	assert_is(view.mounts[1].lowers[0], root.layers, "local-1/tree");
+	assert_is(view.mounts[1].lowers[1], root.layers, "tree-1/tree");
+	assert_int_equal(view.mounts[2].lower_count, 2);
+	assert_is(view.mounts[2].lowers[0], root.layers, "modules-1/git");
+	assert_is(view.mounts[2].lowers[1], root.layers, "git-1/tree");
+	autofree char *first = temp_path(temp, "host/a/modules");
+
+	assert_int_equal(view.mounts[3].kind, VIEW_CARRIED);
+	assert_string_equal(view.mounts[3].target, first);
+	assert_int_equal(view.mounts[3].lower_count, 2);
+	assert_is(view.mounts[3].lowers[0], root.layers, "local-1/carried/0");
+	assert_is(view.mounts[3].lowers[1], temp->fd, "host/a/modules");
+	assert_is(view.mounts[3].upper, sandbox.fd, "upper/carried/r/0");
+	assert_is(view.mounts[3].work, sandbox.fd, "work/carried/r/0");
+	assert_int_equal(view.mounts[4].lower_count, 1);
+	assert_is(view.mounts[4].lowers[0], temp->fd, "host/vendor");
+	assert_is(view.mounts[4].upper, sandbox.fd, "upper/carried/r/1");
+	view_release(&view);
+	/* But the layer itself has to be there. */
+	struct view untouched = VIEW_INIT;
+
+	assert_int_equal(tree_remove_at(root.layers, "modules-1", NULL), 0);
+	assert_failure(view_open(&root, &sandbox, false, &untouched, &err), &err, ERR_SYSTEM,
+		       "modules-1");
+}
+
+static void carried_changes(void **state)
+{
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox sandbox = SANDBOX_INIT;
+
+	open_test_root(*state, &root);
+	strv_add(&add(&sandbox, "r", "/work/r")->carried, "a/modules");
+	strv_add(&sandbox.repos[0].carried, "vendor");
+	create(&root, &sandbox);
+	count(&sandbox, 0, 0, 0);
+	put_text(sandbox.fd, "upper/carried/r/0/f", "");
+	put_text(sandbox.fd, "upper/carried/r/1/f", "");
+	put_text(sandbox.fd, "upper/repos/r/f", "");
+	count(&sandbox, 3, 0, 0);
+	make_dirs(sandbox.fd, "work/carried/r/1/work/incompat/volatile");
+	view_tidy(&sandbox);
+	assert_true(exists(sandbox.fd, "work/carried/r/1"));
+	assert_false(exists(sandbox.fd, "work/carried/r/1/work"));
+}
+
+/* The directory is gone, or became something else: what the sandbox has written is still there. */
+static void carried_gone(void **state)
+{
+	const struct temp *temp = *state;
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox sandbox = SANDBOX_INIT;
+	autoerror struct error err = ERROR_INIT;
+	autofree char *host = temp_path(temp, "host");
+
+	open_test_root(temp, &root);
+	make_dirs(temp->fd, "host");
+	make_dirs(temp->fd, "elsewhere/modules");
+	strv_add(&add(&sandbox, "r", host)->carried, "a/modules");
+	create(&root, &sandbox);
+	for (int i = 0; i < 4; i++) {
+		autoview struct view view = VIEW_INIT;
+
+		if (i == 1) {
+			put_text(temp->fd, "host/a", "a file");
+		} else if (i == 2) {
+			assert_int_equal(unlinkat(temp->fd, "host/a", 0), 0);
+			assert_int_equal(symlinkat("../elsewhere", temp->fd, "host/a"), 0);
+		} else if (i == 3) {
+			assert_int_equal(tree_remove_at(temp->fd, "host", NULL), 0);
+		}
+		assert_success(view_open(&root, &sandbox, false, &view, &err), &err);
+		assert_int_equal(view.mounts[3].lower_count, 1);
+		assert_is(view.mounts[3].lowers[0], sandbox.fd, "empty");
+	}
+}
+
+static void carried_with_store(void **state)
+{
+	const struct temp *temp = *state;
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox sandbox = SANDBOX_INIT;
+	autoerror struct error err = ERROR_INIT;
+	struct view untouched = VIEW_INIT;
+	autofree char *host = temp_path(temp, "..");
+	const char *name = strrchr(temp->path, '/') + 1;
+
+	open_test_root(temp, &root);
+	strv_add(&add(&sandbox, "r", host)->carried, name);
+	create(&root, &sandbox);
+	assert_failure(view_open(&root, &sandbox, false, &untouched, &err), &err, ERR_UNSUPPORTED,
+		       "the store");
+	assert_contains(err.hint, "JIB_ROOT");
+}
+
+static void volatile_view(void **state)
+{
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox sandbox = SANDBOX_INIT;
+	autoview struct view view = VIEW_INIT;
+	autoerror struct error err = ERROR_INIT;
+
+	open_test_root(*state, &root);
+	sandbox.is_volatile = true;
+	create(&root, &sandbox);
+	assert_success(view_open(&root, &sandbox, false, &view, &err), &err);
+	assert_true(view.forgetful);
+	/* It is not discarded: the home is on disk. */
+	assert_int_equal(view.count, 1);
+	assert_int_equal(view.mounts[0].kind, VIEW_HOME);
+}
+
 /* ---- mounted ---- */
+
+/* Eight deltas on a full layer, with everything that can lie above them. */
+static int deep_body(const struct temp *temp)
+{
+	enum { DEPTH = 9 };
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox sandbox = SANDBOX_INIT;
+	autoview struct view view = VIEW_INIT;
+	autoerror struct error err = ERROR_INIT;
+	autofree char *path = temp_path(temp, "root");
+	autofree char *host = temp_path(temp, "host");
+
+	setenv("JIB_ROOT", path, 1);
+	NEED(root_open(NULL, &root, &err) == 0);
+	struct sandbox_repo *repo = add(&sandbox, "r", host);
+
+	for (int i = 0; i < DEPTH; i++) {
+		autofree char *id = xasprintf("tree-%d", i);
+		autofree char *file = xasprintf("%s/tree/%d", id, i);
+		autofree char *shared = xasprintf("%s/tree/shared", id);
+
+		put_layer(&root, file, id);
+		put_text(root.layers, shared, id);
+		strv_add(&repo->tree, id);
+	}
+	put_layer(&root, "modules-1/tree/sub/f", "x");
+	put_layer(&root, "local-1/tree/local", "x");
+	make_dirs(root.layers, "local-1/tree/deps");
+	make_dirs(root.layers, "local-1/carried/0");
+	NEED(mknodat(root.layers, "local-1/carried/0/.env", S_IFCHR, makedev(0, 0)) == 0);
+	repo->local = xstrdup("local-1");
+	repo->modules = xstrdup("modules-1");
+	strv_add(&repo->git, "tree-0");
+	strv_add(&repo->carried, "deps");
+	make_dirs(temp->fd, "host/deps");
+	put_text(temp->fd, "host/deps/.env", "secret");
+	put_text(temp->fd, "host/deps/lib", "host");
+	sandbox.name = xstrdup("one");
+	sandbox.home = xstrdup("/home/me");
+	NEED(sandbox_create(&root, &sandbox, false, NULL, &err) == 0);
+	NEED(view_open(&root, &sandbox, false, &view, &err) == 0);
+	make_dirs(temp->fd, "place");
+	autofree char *place = temp_path(temp, "place");
+	autofree char *inner = temp_path(temp, "place/deps");
+	autofd int target = open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	NEED(view_mount(&view, &view.mounts[1], target, -1, &err) == 0);
+	autofd int deps = open(inner, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	NEED(view_mount(&view, &view.mounts[3], deps, -1, &err) == 0);
+	NEED(exists(temp->fd, "place/0") && exists(temp->fd, "place/8"));
+	NEED(exists(temp->fd, "place/sub/f") && exists(temp->fd, "place/local"));
+	autofree char *shared = get_text(temp->fd, "place/shared");
+
+	NEED(strcmp(shared, "tree-0") == 0);
+	/* What is masked is not there, and what is written does not reach the host. */
+	NEED(exists(temp->fd, "place/deps/lib") && !exists(temp->fd, "place/deps/.env"));
+	put_text(temp->fd, "place/deps/lib", "sandbox");
+	autofree char *kept = get_text(temp->fd, "host/deps/lib");
+
+	NEED(strcmp(kept, "host") == 0 && exists(sandbox.fd, "upper/carried/r/0/lib"));
+	fd_close(&deps);
+	NEED(umount(inner) == 0 && umount(place) == 0);
+	return 0;
+}
+
+static void deep(void **state)
+{
+	in_mount_child(deep_body, *state);
+}
 
 static int mounted_body(const struct temp *temp)
 {
@@ -391,10 +623,22 @@ static void mounted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_TEMP(counting),	   WITH_TEMP(opaque_directories), WITH_TEMP(homes),
-		WITH_TEMP(missing_upper),  WITH_TEMP(closed_directories), WITH_TEMP(order),
-		WITH_TEMP(missing_layers), WITH_TEMP(links_in_uppers),	  WITH_TEMP(live_layers),
+		WITH_TEMP(counting),
+		WITH_TEMP(opaque_directories),
+		WITH_TEMP(homes),
+		WITH_TEMP(missing_upper),
+		WITH_TEMP(closed_directories),
+		WITH_TEMP(order),
+		WITH_TEMP(missing_layers),
+		WITH_TEMP(links_in_uppers),
+		WITH_TEMP(live_layers),
 		WITH_TEMP(mounted),
+		WITH_TEMP(stacks),
+		WITH_TEMP(carried_changes),
+		WITH_TEMP(carried_gone),
+		WITH_TEMP(carried_with_store),
+		WITH_TEMP(volatile_view),
+		WITH_TEMP(deep),
 	};
 
 	return cmocka_run_group_tests_name("view", tests, NULL, NULL);
