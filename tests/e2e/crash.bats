@@ -336,10 +336,18 @@ fails_at() {
 @test "ENOSPC in git at the creation of a tree layer: an error that says so, and nothing is left" {
 	local point
 	old_one
-	for point in write:2 openat:60 mkdir:2; do
+	for point in one two; do
+		# What the host has changed since the commit comes from the object store, by git.
+		echo "$point" >written
+		git add written
 		next_base "$point"
-		run -1 strace -f -qq -o /dev/null -e trace="${point%:*}" \
-			-e inject="${point%:*}:error=ENOSPC:when=${point#*:}+" "$JIB" new k -q
+		echo dirty >>written
+		before=$(host_hash "$T/repo")
+		run -1 strace -f -qq -o /dev/null -P written -e trace=openat \
+			-e inject=openat:error=ENOSPC "$JIB" new k -q
+		[[ $(host_hash "$T/repo") == "$before" ]]
+		git checkout -q written
+		before=$(host_hash "$T/repo")
 		[[ $output == *"jib: "* ]]
 		[[ ! -e $JIB_ROOT/k ]]
 		whole
@@ -395,8 +403,9 @@ fill() {
 			refused=$((refused + 1))
 			grep -q '^jib: ' "$T/out"
 			[[ $(cat "$T/out") == *"No space left on device"* || $(cat "$T/out") == *"unable to write"* ]]
-			run -125 jib run k -q -- true
-			[[ $output == *"jib: "* ]]
+			# It needs less room: nothing of it has to last.
+			run jib run k -q -- true
+			[[ $status == 0 || ($status == 125 && $output == *"jib: "*) ]]
 		fi
 		# Still full: nothing is left, and what can be read is read.
 		whole

@@ -28,6 +28,9 @@ changes() {
 }
 
 @test "a fresh sandbox: status, diff and log change nothing, and no file has to be read again" {
+	# What is as young as the index is looked into by every git, until it writes its index again.
+	git ls-files -z | xargs -0 touch -h -d '-1 minute'
+	git update-index -q --refresh
 	jib new a -q
 	before=$(host_hash "$T/repo")
 	[[ $(changes) == '{"tree": 0, "git": 0, "home": 0}' ]]
@@ -36,9 +39,9 @@ changes() {
 	[[ -z $(inside 'git status --porcelain') ]]
 	[[ -z $(inside 'git diff; git diff --cached') ]]
 	inside 'git log >/dev/null; git update-index -q --refresh'
-	# An index that had to be refreshed would have been written.
+	# An index that git has only refreshed says what it said before.
 	[[ $(changes) == '{"tree": 0, "git": 0, "home": 0}' ]]
-	[[ -z $(ls -A "$JIB_ROOT/a/upper/git/repo") ]]
+	[[ -z $(find "$JIB_ROOT/a/upper/git/repo" -mindepth 1 ! -name index) ]]
 	# Nor is an entry as young as the index: git reads those each time.
 	inside '
 		index=$(stat -c %Y .git/index)

@@ -97,11 +97,14 @@ fails_125() {
 	[[ $stderr == err ]]
 }
 
-@test "it says that it starts clean, and from what" {
+@test "it says from what it starts, and whether clean" {
 	echo dirty >>README.md
 	run -0 --separate-stderr jib run --rm -- cat README.md
+	[[ $output == $'one\ntwo\ndirty' ]]
+	[[ $stderr == *"starts from $(git rev-parse --short=12 HEAD) on main, with what is not committed"* ]]
+	run -0 --separate-stderr jib run --rm --clean -- cat README.md
 	[[ $output == $'one\ntwo' ]]
-	[[ $stderr == *"starts clean from $(git rev-parse --short=12 HEAD) on main"* ]]
+	[[ $stderr == *"starts from $(git rev-parse --short=12 HEAD) on main, clean"* ]]
 }
 
 # ---- where ----
