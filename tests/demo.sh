@@ -362,6 +362,30 @@ check_resting() {
 not committed"
 }
 
+# A sandbox is what the host's work tree is at this moment, but for what looks like a credential.
+check_carried() {
+	local first=${EPOCHREALTIME/./} outside
+	outside=$(cd "$host" && git ls-files | head -n 1)
+	(
+		cd "$host"
+		echo 'not committed' >>"$outside"
+		git mv -k "$(git ls-files | tail -n 1)" moved-and-staged
+		echo 'a new file' >untracked
+		echo 'TOKEN=not-for-sandboxes' >.env
+	)
+	outside=$(on_host status --porcelain)
+	claim host 'a sandbox of uncommitted work: git status says the same inside, without .env' \
+		"$(cd "$host" && "$jib" run -q --rm -- git status --porcelain)" \
+		"$(grep -v '^?? .env$' <<<"$outside")"
+	claim host 'the token is nowhere in it' \
+		"$(cd "$host" && "$jib" run -q --rm -- sh -c '! grep -rl not-for-sandboxes .')" ''
+	claim host 'jib run --clean leaves it all out' \
+		"$(cd "$host" && "$jib" run -q --rm --clean -- git status --porcelain)" ''
+	claim host 'the host has it as before' "$(on_host status --porcelain)" "$outside"
+	since "$first"
+	line "$took" host 'for these three sandboxes'
+}
+
 # ---- the story ----
 
 say "jib demo: three sandboxes at once on one repository, and a host that does not hold still"
@@ -417,6 +441,9 @@ began=$now_us
 (cd "$host" && "$jib" run -q --rm -- true)
 since "$began"
 line "$took" host 'jib run --rm -- true: a whole life of a sandbox, its layers being there'
+say
+say 'What is not committed comes along:'
+check_carried
 since "$began_all"
 say
 if [ "$failures" -gt 0 ]; then
