@@ -219,7 +219,7 @@ with_mounts() {
 	# The layers take 32 MiB; for half of the files there is room a second time.
 	with_mounts '
 		mount -t tmpfs -o size=41m none "$JIB_ROOT"
-		"$JIB" run a -q --bind "$T/tools:/tools" -- sh -euc "
+		"$JIB" run a -q --clean --bind "$T/tools:/tools" -- sh -euc "
 			list() { find big -printf \"%p %m %y %T@\n\" | sort; git status --porcelain; }
 			chmod 555 big/three/deep
 			list >/tmp/before
