@@ -103,8 +103,7 @@ int git_start(const struct git_place *place, const char *const *args, struct pro
 	return 0;
 }
 
-/* The line that says what went wrong is the last one that begins with fatal: or error:. */
-static void quote_errors(const struct str *errors, struct str *ret)
+void git_quote_errors(const struct str *errors, struct str *ret)
 {
 	const char *line = errors->len ? errors->s : "";
 	const char *best = line;
@@ -138,7 +137,7 @@ int git_finish(struct process *process, struct str *ret, int *ret_status, struct
 		return 0;
 	if (WIFSIGNALED(status))
 		return error_set(err, ERR_GIT, "git was killed by signal %d", WTERMSIG(status));
-	quote_errors(&errors, &quoted);
+	git_quote_errors(&errors, &quoted);
 	return error_set(err, ERR_GIT, "git failed: %s",
 			 quoted.len ? quoted.s : "without a message");
 }

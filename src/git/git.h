@@ -44,6 +44,12 @@ int git_start(const struct git_place *place, const char *const *args, struct pro
 int git_finish(struct process *process, struct str *ret, int *ret_status, struct str *ret_errors,
 	       struct error *err);
 
+/*
+ * Appends the line of git's stderr that says what went wrong: the last one that begins with fatal:
+ * or error:, else the first.
+ */
+void git_quote_errors(const struct str *errors, struct str *ret);
+
 /* git_start() and git_finish() in one. */
 int git_run(const struct git_place *place, const char *const *args, struct str *ret,
 	    struct error *err);
