@@ -6,6 +6,7 @@
 #include "cli/command.h"
 
 extern const struct command cmd_attach;
+extern const struct command cmd_diff;
 extern const struct command cmd_doctor;
 extern const struct command cmd_exec;
 extern const struct command cmd_gc;

@@ -28,7 +28,12 @@ struct ended {
 
 /* Start. */
 
-static int session_freeze_later(const struct sandbox *s, int *r, struct error *err){(void)s;(void)r; return error_set(err, ERR_RUNNING, "running");}
+static int session_freeze_later(const struct sandbox *s, int *r, struct error *err)
+{
+	(void)s;
+	(void)r;
+	return error_set(err, ERR_RUNNING, "running");
+}
 static int hold(const struct root *root, const struct sandbox *sandbox, int *ret, struct error *err)
 {
 	enum { TRIES = 100 };
