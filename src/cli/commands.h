@@ -14,6 +14,7 @@ extern const struct command cmd_logs;
 extern const struct command cmd_ls;
 extern const struct command cmd_mount;
 extern const struct command cmd_new;
+extern const struct command cmd_persist;
 extern const struct command cmd_rm;
 extern const struct command cmd_run;
 extern const struct command cmd_show;

@@ -30,6 +30,10 @@ static void add_environment(const struct git_place *place, struct strv *env)
 {
 	static const char *const dropped[] = {"GIT_",  "SSH_ASKPASS=", "LANGUAGE=", "LC_",
 					      "LANG=", "PAGER=",       "TERM="};
+	static const char *const alone[] = {
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
+		"GIT_NO_LAZY_FETCH=1",	 "GIT_GRAFT_FILE=/dev/null",	"GIT_ALLOW_PROTOCOL=",
+	};
 
 	for (char **item = environ; *item; item++) {
 		bool drop = false;
@@ -47,6 +51,9 @@ static void add_environment(const struct git_place *place, struct strv *env)
 	strv_add(env, "GIT_NO_REPLACE_OBJECTS=1");
 	strv_add(env, "GIT_PAGER=cat");
 	strv_add(env, "GIT_EDITOR=/bin/false");
+	if (place->own)
+		for (size_t i = 0; i < ARRAY_SIZE(alone); i++)
+			strv_add(env, alone[i]);
 	if (place->git_dir)
 		strv_addf(env, "GIT_DIR=%s", place->git_dir);
 	if (place->work_tree)

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/process.h"
 #include "base/progress.h"
@@ -24,6 +26,8 @@ struct git_place {
 	const char *objects;	/* GIT_OBJECT_DIRECTORY */
 	const char *alternates; /* GIT_ALTERNATE_OBJECT_DIRECTORIES: one, which gets quoted */
 	int input;		/* what git reads as its standard input; 0: nothing */
+	/* A repository that jib has made, of what a sandbox says: no configuration but its own counts. */
+	bool own;
 	/* Told that git goes on, with these words; or NULL. */
 	const struct progress *progress;
 	const char *what;

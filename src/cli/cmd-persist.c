@@ -1,0 +1,175 @@
+#include <string.h>
+
+#include "base/memory.h"
+#include "cli/commands.h"
+#include "cli/look.h"
+#include "cli/output.h"
+#include "review/persist.h"
+
+static const struct option options[] = {
+	{0, "as", "BRANCH", "the host's name of the branch, instead of jib/NAME/BRANCH"},
+	{0, "update", NULL, "fast-forward the host's own branch of that name"},
+	{0, "branch", "BRANCH", "only this branch of the sandbox (repeatable)"},
+	{0, "no-wip", NULL, "only what is committed"},
+	{0, "tags", NULL, "new tags too, as jib/NAME/TAG"},
+	{0, "notes", NULL, "new notes too, as refs/notes/jib/NAME/..."},
+	{0, "stash", NULL, "stashes too, as refs/jib/NAME/stash/N"},
+	{0, "nested", NULL, "submodules that were added, and files of repositories inside too"},
+	{'n', "dry-run", NULL, "only tell what would come"},
+	LOOK_OPTIONS,
+	{0, NULL, NULL, NULL},
+};
+
+static const char *what_name(enum persist_what what)
+{
+	static const char *const names[] = {
+		[PERSIST_CREATED] = "created",
+		[PERSIST_UPDATED] = "updated",
+		[PERSIST_SAME] = "unchanged",
+	};
+
+	return names[what];
+}
+
+static const char *short_ref(const char *ref)
+{
+	static const char heads[] = "refs/heads/";
+
+	return str_starts(ref, heads) ? ref + strlen(heads) : ref;
+}
+
+static void describe(const struct persisted *item, bool dry_run, struct str *text)
+{
+	static const char *const done[] = {"created", "updated", "is there already"};
+	static const char *const would[] = {"would be created", "would be updated",
+					    "is there already"};
+
+	str_add_escaped(text, short_ref(item->target), strlen(short_ref(item->target)));
+	str_addf(text, "  %s: ", (dry_run ? would : done)[item->what]);
+	if (item->commits)
+		str_addf(text, "%zu commit%s", item->commits, item->commits == 1 ? "" : "s");
+	if (item->wip)
+		str_addf(text, "%suncommitted work", item->commits ? " and " : "");
+	if (!item->commits && !item->wip)
+		str_addf(text, "%.12s", item->new_oid);
+	else
+		str_addf(text, "  (%.12s)", item->new_oid);
+	str_add_char(text, '\n');
+}
+
+static json_t *result_json(const struct sandbox_repo *repo, const struct persist_result *result)
+{
+	json_t *branches = json_array();
+
+	for (size_t i = 0; i < result->count; i++) {
+		const struct persisted *item = &result->items[i];
+
+		json_array_append_new(
+			branches,
+			json_pack("{s:o,s:o,s:o,s:s,s:I,s:b,s:s}", "source",
+				  output_json_text(item->source), "ref",
+				  output_json_text(item->target), "old",
+				  *item->old_oid ? json_string(item->old_oid) : json_null(), "new",
+				  item->new_oid, "commits", (json_int_t)item->commits, "wip",
+				  item->wip, "result", what_name(item->what)));
+	}
+	return json_pack("{s:o,s:o,s:o,s:b,s:o}", "name", output_json_text(repo->name), "host",
+			 output_json_text(repo->host), "branches", branches, "whole", result->whole,
+			 "left_out", left_out_json(&result->state));
+}
+
+/* What the user may want to do next. */
+static void say_next(const struct look *look, size_t repo, const struct persist_result *result)
+{
+	const struct persisted *first = NULL;
+
+	for (size_t i = 0; i < result->count && !first; i++)
+		if (str_starts(result->items[i].target, "refs/heads/"))
+			first = &result->items[i];
+	if (!first)
+		return;
+	say("next: git -C %s merge %s", look->sandbox.repos[repo].host, short_ref(first->target));
+}
+
+struct wished {
+	struct persist_wishes wishes;
+	struct strv branches;
+};
+
+static int read_wishes(const struct invocation *invocation, struct wished *ret, struct error *err)
+{
+	const char *branch;
+
+	for (size_t at = 0; (branch = option_next(invocation, "branch", &at));)
+		strv_add(&ret->branches, branch);
+	ret->wishes = (struct persist_wishes){
+		.no_wip = option_given(invocation, "no-wip"),
+		.nested = option_given(invocation, "nested"),
+		.tags = option_given(invocation, "tags"),
+		.notes = option_given(invocation, "notes"),
+		.stash = option_given(invocation, "stash"),
+		.branches = &ret->branches,
+		.as = option_value(invocation, "as"),
+		.update = option_given(invocation, "update"),
+		.dry_run = option_given(invocation, "dry-run"),
+	};
+	if (ret->wishes.as && !*ret->wishes.as)
+		return error_set(err, ERR_USAGE, "--as: the name of a branch is missing");
+	return 0;
+}
+
+static int persist_all(struct look *look, const struct wished *wished, json_t *repos,
+		       struct str *text, struct error *err)
+{
+	for (size_t i = 0; i < look->sandbox.repo_count; i++) {
+		autopersist struct persist_result result = {0};
+
+		if (!look->chosen[i])
+			continue;
+		if (persist_repository(&look->viewer, i, &wished->wishes, &result, err) < 0)
+			return -1;
+		json_array_append_new(repos, result_json(&look->sandbox.repos[i], &result));
+		for (size_t k = 0; k < result.count; k++)
+			describe(&result.items[k], wished->wishes.dry_run, text);
+		if (!result.count)
+			str_addf(text, "nothing to persist\n");
+		say_left_out(&look->sandbox.repos[i], &result.state);
+		if (!wished->wishes.dry_run)
+			say_next(look, i, &result);
+	}
+	return 0;
+}
+
+static int persist(const struct invocation *invocation, struct error *err)
+{
+	autolook struct look look = LOOK_INIT;
+	autostr struct str text = STR_INIT;
+	struct wished wished = {0};
+	json_t *repos = json_array();
+	bool json = option_given(invocation, "json");
+	int result = -1;
+
+	if (json)
+		output_quiet();
+	if (read_wishes(invocation, &wished, err) == 0 && look_open(invocation, &look, err) == 0)
+		result = persist_all(&look, &wished, repos, &text, err);
+	strv_release(&wished.branches);
+	if (result < 0 || !json) {
+		json_decref(repos);
+		return result < 0 ? -1 : output_text(text.len ? text.s : "", err);
+	}
+	return output_json(json_pack("{s:s,s:b,s:o}", "name", look.sandbox.name, "dry_run",
+				     wished.wishes.dry_run, "repos", repos),
+			   err);
+}
+
+const struct command cmd_persist = {
+	.name = "persist",
+	.synopsis = "NAME [options]",
+	.summary = "bring a sandbox's work to the host, as branches",
+	.options = options,
+	.min_args = 1,
+	.max_args = 1,
+	.failure = 1,
+	.run = persist,
+};
