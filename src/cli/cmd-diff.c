@@ -38,17 +38,6 @@ static int choose_part(const struct invocation *invocation, enum part *ret, stru
 	return 0;
 }
 
-static const char *or_empty(const struct state *state, const char *tree)
-{
-
-	if (*tree)
-		return tree;
-	/* Of no commit: git knows the empty tree without having it. */
-	return strlen(state->now) == OID_HEX_MAX
-		       ? "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
-		       : "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
-}
-
 /* One repository, and what of it is compared. */
 struct comparison {
 	struct state state;
@@ -71,10 +60,10 @@ static int compare(struct look *look, size_t repo, const struct invocation *invo
 	ret->request = (struct diff_request){
 		.viewer = &look->viewer,
 		.repo = repo,
-		.from = or_empty(state, part == PART_ALL       ? state->then
-					: part == PART_COMMITS ? state->base_tree
-							       : state->head_tree),
-		.to = or_empty(state, part == PART_COMMITS ? state->head_tree : state->now),
+		.from = state_tree(state, part == PART_ALL	 ? state->then
+					  : part == PART_COMMITS ? state->base_tree
+								 : state->head_tree),
+		.to = state_tree(state, part == PART_COMMITS ? state->head_tree : state->now),
 		.pathspecs = invocation->rest,
 	};
 	return 0;
@@ -145,6 +134,11 @@ static int diff_json(struct look *look, const struct invocation *invocation, enu
 	return output_json(json_pack("{s:s,s:o}", "name", look->sandbox.name, "repos", repos), err);
 }
 
+static bool is_patch(const struct invocation *invocation)
+{
+	return !option_given(invocation, "stat") && !option_given(invocation, "name-status");
+}
+
 /* Of what is not text no patch tells much. */
 static int show_binaries(struct outlet *outlet, const struct diff_request *request,
 			 struct error *err)
@@ -181,7 +175,7 @@ static int show_one(struct outlet *outlet, struct look *look, size_t repo,
 
 	if (compare(look, repo, invocation, part, comparison, err) < 0 ||
 	    outlet_repository(outlet, look, repo, err) < 0 ||
-	    (is_patch && show_binaries(outlet, &comparison->request, err) < 0) ||
+	    (is_patch(invocation) && show_binaries(outlet, &comparison->request, err) < 0) ||
 	    diff_start(&comparison->request, how, &git, err) < 0)
 		return -1;
 	return outlet_git(outlet, &look->viewer, &git, err);
@@ -192,7 +186,8 @@ static int show(struct look *look, const struct invocation *invocation, enum par
 {
 	autooutlet struct outlet outlet = {.pager = PAGER_INIT};
 
-	if (outlet_open(invocation, &look->viewer.config, "diff", &outlet, err) < 0)
+	if (outlet_open(invocation, &look->viewer.config, "diff", is_patch(invocation), &outlet,
+			err) < 0)
 		return -1;
 	for (size_t i = 0; i < look->sandbox.repo_count && !outlet.gone; i++) {
 		struct comparison comparison = {0};

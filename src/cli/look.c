@@ -77,7 +77,7 @@ static int want_colour(const struct invocation *invocation, const struct config 
 }
 
 int outlet_open(const struct invocation *invocation, const struct config *config, const char *name,
-		struct outlet *ret, struct error *err)
+		bool exact, struct outlet *ret, struct error *err)
 {
 	autooutlet struct outlet outlet = {.pager = PAGER_INIT};
 	bool terminal = isatty(STDOUT_FILENO), coloured = false;
@@ -86,7 +86,7 @@ int outlet_open(const struct invocation *invocation, const struct config *config
 		    0 ||
 	    want_colour(invocation, config, outlet.pager.paged, &coloured, err) < 0)
 		return -1;
-	outlet.style = coloured ? RENDER_COLOURED : terminal ? RENDER_PLAIN : RENDER_RAW;
+	outlet.style = coloured ? RENDER_COLOURED : exact && !terminal ? RENDER_RAW : RENDER_PLAIN;
 	if (coloured) {
 		outlet.palette = xmalloc(sizeof *outlet.palette);
 		palette_read(config, outlet.palette);

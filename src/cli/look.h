@@ -42,7 +42,7 @@ int look_open(const struct invocation *invocation, struct look *ret, struct erro
 void look_close(struct look *look);
 #define autolook __attribute__((cleanup(look_close)))
 
-/* Where a command writes: a pager, a terminal, or a pipe that gets every byte as it is. */
+/* Where a command writes: a pager, a terminal, or something else. */
 struct outlet {
 	struct pager pager;
 	int style; /* enum render_style */
@@ -50,9 +50,9 @@ struct outlet {
 	bool gone; /* nobody reads on */
 };
 
-/* `name` is the command's, for pager.NAME. */
+/* `name` is the command's, for pager.NAME. `exact`: a patch, of which a pipe is to get every byte. */
 int outlet_open(const struct invocation *invocation, const struct config *config, const char *name,
-		struct outlet *ret, struct error *err);
+		bool exact, struct outlet *ret, struct error *err);
 /* jib's own words, which are safe already. */
 int outlet_text(struct outlet *outlet, const char *text, struct error *err);
 /* All that git says; waits for it. */

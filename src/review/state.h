@@ -41,4 +41,7 @@ struct state {
 int state_read(struct viewer *viewer, size_t repo, const struct state_wishes *wishes,
 	       struct state *ret, struct error *err);
 void state_release(struct state *state);
+
+/* One of its trees, or the empty one where there is no commit. */
+const char *state_tree(const struct state *state, const char *tree);
 #define autostate __attribute__((cleanup(state_release)))
