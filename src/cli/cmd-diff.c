@@ -165,8 +165,6 @@ static int show_one(struct outlet *outlet, struct look *look, size_t repo,
 	static const char *const whole[] = {"-p", "--binary", "--full-index", NULL};
 	static const char *const stat[] = {"--stat", NULL};
 	static const char *const names[] = {"--name-status", NULL};
-	bool is_patch =
-		!option_given(invocation, "stat") && !option_given(invocation, "name-status");
 	const char *const *how = option_given(invocation, "stat")	   ? stat
 				 : option_given(invocation, "name-status") ? names
 				 : outlet->style == RENDER_RAW		   ? whole
