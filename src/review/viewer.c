@@ -78,7 +78,7 @@ static int open_all(struct viewer *viewer, struct error *err)
 		return -1;
 	if (hold(root, sandbox, &viewer->keep, err) < 0 ||
 	    sandbox_hold_layers(root, sandbox, &viewer->holds, err) < 0 ||
-	    view_look(root, sandbox, &viewer->view, err) < 0 ||
+	    view_peek(root, sandbox, &viewer->view, err) < 0 ||
 	    root_make_temp(root, "look", &viewer->scratch, &viewer->scratch_fd, err) < 0) {
 		process_abandon(&process);
 		return -1;

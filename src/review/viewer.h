@@ -40,7 +40,7 @@
 struct viewer {
 	const struct root *root;
 	const struct sandbox *sandbox;
-	struct view view;     /* view_look(), for the host to read in: see viewer_mount() */
+	struct view view;     /* view_peek(), for the host to read in: see viewer_mount() */
 	struct config config; /* the user's and the first repository's */
 	struct layer_holds holds;
 	int keep; /* the lease, or what keeps the sandbox frozen */

@@ -47,7 +47,7 @@ struct plan {
 	struct plan_bind *binds;
 	size_t bind_count;
 	struct cgroup_limits limits;
-	/* The sandbox is looked at, nothing of it can be written, and its own programs never run (view_look()). */
+	/* The sandbox is looked at, nothing of it can be written, and its own programs never run (view_peek()). */
 	bool looking;
 	struct plan_file *files;
 	size_t file_count;

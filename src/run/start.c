@@ -73,7 +73,7 @@ static int enter_root(const struct child *child, struct uppers *uppers, struct e
 	if (fd < 0)
 		return error_errno(err, "cannot open the sandbox %s", sandbox.name);
 	sandbox.fd = fd;
-	if (child->plan->looking ? view_look(&root, &sandbox, &view, err) < 0
+	if (child->plan->looking ? view_peek(&root, &sandbox, &view, err) < 0
 				 : view_open(&root, &sandbox, child->forgetful, &view, err) < 0)
 		return -1;
 	if (!child->plan->looking)

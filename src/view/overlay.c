@@ -293,7 +293,7 @@ static int add_base(const struct root *root, const struct sandbox_repo *repo, st
 	return add_layers(root, base, &repo->tree, "tree", err);
 }
 
-int view_look(const struct root *root, const struct sandbox *sandbox, struct view *ret,
+int view_peek(const struct root *root, const struct sandbox *sandbox, struct view *ret,
 	      struct error *err)
 {
 	autoview struct view view = VIEW_INIT;

@@ -15,7 +15,7 @@
  * a carried directory lies `carried/<n>` of the local layer, with whiteouts over what is masked.
  * When the host has removed the directory meanwhile, only what the sandbox has written is seen.
  *
- * view_look() is the same for who only wants to look (review/viewer.h): nothing can be written, the
+ * view_peek() is the same for who only wants to look (review/viewer.h): nothing can be written, the
  * upper is the uppermost lower, there is no home, and these lie beside the work trees:
  *
  *   git dir     as above                                   at VIEW_GITS/<repo>, and not in the work tree
@@ -43,7 +43,7 @@ struct view_mount {
 	size_t lower_count;
 	size_t wrapped; /* the lower that lies inside the next one; 0: none does */
 	/*
-	 * Of view_look(): the first so many lowers are what the sandbox has changed; of a base, what was not
+	 * Of view_peek(): the first so many lowers are what the sandbox has changed; of a base, what was not
 	 * committed when it was made.
 	 */
 	size_t changed;
@@ -78,7 +78,7 @@ void view_release(struct view *view);
  */
 #define VIEW_BASES "/run/jib/base"
 #define VIEW_GITS "/run/jib/git"
-int view_look(const struct root *root, const struct sandbox *sandbox, struct view *ret,
+int view_peek(const struct root *root, const struct sandbox *sandbox, struct view *ret,
 	      struct error *err);
 
 /* Mounts one of them on an open directory. `home_lower` is the empty directory for VIEW_HOME. */
