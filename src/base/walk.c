@@ -20,14 +20,14 @@ struct level {
 	size_t next;
 	size_t path; /* length of its path */
 	int fd;	     /* -1 while one deeper down is read, unless it is among the first */
-	dev_t dev;
-	ino_t ino;
+	ino_t ino;   /* known then */
 };
 
 struct walk {
 	int start;
 	struct level *levels;
 	size_t depth;
+	dev_t dev; /* of all that is entered */
 	struct str path;
 	char *buffer;
 	tree_visit *visit;
@@ -58,7 +58,7 @@ static int visit_entry(struct walk *w, struct level *level, const char *name)
 	set_path(w, level, name);
 	int result = w->visit(w->data, level->fd, name, w->path.s, &st);
 
-	if (result == 0 && S_ISDIR(st.st_mode) && st.st_dev == level->dev)
+	if (result == 0 && S_ISDIR(st.st_mode) && st.st_dev == w->dev)
 		strv_add(&level->names, name);
 	return result == TREE_SKIP ? 0 : result;
 }
@@ -66,17 +66,10 @@ static int visit_entry(struct walk *w, struct level *level, const char *name)
 /* Visits what is in the directory, which becomes the uppermost level, and takes the fd. */
 static int enter(struct walk *w, int fd)
 {
-	struct stat st;
-
 	w->levels = xreallocarray(w->levels, w->depth + 1, sizeof *w->levels);
 	struct level *level = &w->levels[w->depth++];
 
 	*level = (struct level){.path = w->path.len, .fd = fd};
-	if (fstat(fd, &st) < 0)
-		return error_errno(w->err, "cannot read the directory %s",
-				   w->depth > 1 ? w->path.s : ".");
-	level->dev = st.st_dev;
-	level->ino = st.st_ino;
 	for (;;) {
 		ssize_t len = getdents64(fd, w->buffer, BUFFER);
 		int result = 0;
@@ -110,7 +103,7 @@ static int reopen(struct walk *w, int below)
 	struct stat st;
 
 	level->fd = openat(below, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (level->fd >= 0 && fstat(level->fd, &st) == 0 && st.st_dev == level->dev &&
+	if (level->fd >= 0 && fstat(level->fd, &st) == 0 && st.st_dev == w->dev &&
 	    st.st_ino == level->ino)
 		return 0;
 	/* Somebody moved it meanwhile: from the start, by name. */
@@ -138,6 +131,18 @@ static int leave(struct walk *w)
 	return reopen(w, fd);
 }
 
+/* Closes a directory to which reopen() will come back. */
+static int forget(struct walk *w, struct level *level)
+{
+	struct stat st;
+
+	if (fstat(level->fd, &st) < 0)
+		return error_errno(w->err, "cannot stat a directory");
+	level->ino = st.st_ino;
+	fd_close(&level->fd);
+	return 0;
+}
+
 static int descend(struct walk *w, struct level *level)
 {
 	const char *name = level->names.items[level->next++];
@@ -148,8 +153,10 @@ static int descend(struct walk *w, struct level *level)
 		return errno == EXDEV || is_gone(errno)
 			       ? 0
 			       : error_errno(w->err, "cannot open %s", w->path.s);
-	if (w->depth > KEEP_OPEN)
-		fd_close(&level->fd);
+	if (w->depth > KEEP_OPEN && forget(w, level) < 0) {
+		fd_close(&fd);
+		return -1;
+	}
 	return enter(w, fd);
 }
 
@@ -176,7 +183,14 @@ int tree_walk(int dirfd, tree_visit *visit, void *data, struct error *err)
 		.err = err,
 	};
 	int fd = open_to_walk(dirfd, ".");
-	int result = fd < 0 ? error_errno(err, "cannot open a directory") : walk(&w, fd);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		fd_close(&fd);
+		return error_errno(err, "cannot open a directory");
+	}
+	w.dev = st.st_dev;
+	int result = walk(&w, fd);
 
 	while (w.depth) {
 		struct level *level = &w.levels[--w.depth];

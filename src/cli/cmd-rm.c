@@ -4,10 +4,10 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/memory.h"
-#include "cli/changes.h"
 #include "cli/commands.h"
 #include "cli/create.h"
 #include "cli/output.h"
+#include "review/judge.h"
 #include "run/session.h"
 #include "store/collect.h"
 #include "store/name.h"
@@ -23,11 +23,13 @@ enum { GRACE_MS = 2000 };
 
 static int refuse_changes(const struct root *root, const struct sandbox *sandbox, struct error *err)
 {
-	struct view_changes changes;
+	autoglance struct glance glance = {0};
+	enum work work;
 
-	if (changes_of(root, sandbox, &changes, err) < 0)
+	if (glance_at(root, sandbox, &glance, err) < 0 ||
+	    work_judge(root, sandbox, &glance, &work, err) < 0)
 		return -1;
-	if (!view_changed(&changes))
+	if (work != WORK_UNPERSISTED)
 		return 0;
 	error_set(err, ERR_UNPERSISTED, "the sandbox %s holds changes that exist nowhere else",
 		  sandbox->name);

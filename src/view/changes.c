@@ -213,7 +213,11 @@ static int survey_entry(void *data, int dirfd, const char *name, const char *pat
 		*used = st->st_ctim;
 	if (find_place(s->sandbox, path, &place))
 		look_at_entry(s, &place, dirfd, name, path, st);
-	return is_closed(st) ? TREE_SKIP : 0;
+	/* A work directory without another one in it is empty: most are. */
+	return is_closed(st) || (S_ISDIR(st->st_mode) && st->st_nlink == 2 &&
+				 is_component(path, "work"))
+		       ? TREE_SKIP
+		       : 0;
 }
 
 static int check_upper(const struct sandbox *sandbox, const char *path, struct error *err)

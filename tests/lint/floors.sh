@@ -21,7 +21,7 @@ store     base
 snapshot  base git store
 view      base kernel store
 run       base kernel store view
-review    base git store snapshot run
+review    base git store snapshot view run
 gateway   base git store run
 engine    base store view
 guest     base
