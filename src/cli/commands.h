@@ -7,6 +7,7 @@
 
 extern const struct command cmd_attach;
 extern const struct command cmd_doctor;
+extern const struct command cmd_du;
 extern const struct command cmd_exec;
 extern const struct command cmd_gc;
 extern const struct command cmd_logs;

@@ -74,6 +74,12 @@ int view_mount(const struct view *view, const struct view_mount *mount, int targ
  */
 void view_tidy(const struct sandbox *sandbox);
 
+/*
+ * ERR_MOUNTED when `jib mount` holds its uppers on the host, or when anything is mounted in its
+ * directory, which a removal would meet.
+ */
+int refuse_mounted(const struct sandbox *sandbox, struct error *err);
+
 /* What a sandbox has changed, as overlayfs left it in the uppers: nothing is mounted for it. */
 struct view_changes {
 	size_t tree; /* files written or removed in work trees, carried directories included */
