@@ -36,6 +36,11 @@ int open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 	return open_resolved(dirfd, path, flags, mode, 0);
 }
 
+int open_within(int dirfd, const char *path, int flags)
+{
+	return open_resolved(dirfd, path, flags, 0, RESOLVE_NO_XDEV);
+}
+
 struct fd_path fd_path(int fd)
 {
 	struct fd_path path;
@@ -286,15 +291,14 @@ static int remove_simple(int dirfd, const char *name, struct error *err)
 static int open_to_empty(int dirfd, const char *name)
 {
 	struct stat st;
-	autofd int where =
-		open_resolved(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_NO_XDEV);
+	autofd int where = open_within(dirfd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
 
 	if (where < 0 || fstat(where, &st) < 0)
 		return -1;
 	/* Writable also for move_up(): a directory that gets another parent is written to. */
 	if ((st.st_mode & 0700) != 0700)
 		chmod(fd_path(where).s, 0700);
-	return open_resolved(where, ".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
+	return open_within(where, ".", O_RDONLY | O_DIRECTORY);
 }
 
 static int remove_content(struct removal *r, int fd, int depth)
@@ -374,187 +378,4 @@ int tree_remove_at(int dirfd, const char *name, struct error *err)
 		if (errno != ENOTEMPTY || again >= REMOVE_TRIES)
 			return error_errno(err, "cannot remove %s", name);
 	}
-}
-
-/*
- * Walking. Only the directory that is being read is open, so that neither the stack nor the
- * number of open files grows with the depth that a sandbox chose. Of the others it is known which
- * of their directories are still to be visited.
- */
-struct level {
-	struct strv names;
-	size_t next;
-	size_t path; /* length of its path */
-	dev_t dev;
-	ino_t ino;
-};
-
-struct walk {
-	int start;
-	int at; /* the uppermost level's directory */
-	struct level *levels;
-	size_t depth;
-	struct str path;
-	tree_visit *visit;
-	void *data;
-	struct error *err;
-};
-
-/* What was renamed or replaced since its name was read is not there any more. */
-static bool is_gone(int number)
-{
-	return number == ENOENT || number == ENOTDIR || number == ELOOP;
-}
-
-static int visit_entry(struct walk *w, struct level *level, const char *name)
-{
-	struct stat st;
-
-	if (fstatat(w->at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return is_gone(errno) ? 0 : error_errno(w->err, "cannot stat %s", name);
-	w->path.len = level->path;
-	if (level->path)
-		str_add_char(&w->path, '/');
-	str_add(&w->path, name);
-	int result = w->visit(w->data, w->at, name, w->path.s, &st);
-
-	if (result == 0 && S_ISDIR(st.st_mode) && st.st_dev == level->dev)
-		strv_add(&level->names, name);
-	return result == TREE_SKIP ? 0 : result;
-}
-
-/* Visits what is in the directory w->at, which becomes the uppermost level. */
-static int enter(struct walk *w)
-{
-	struct stat st;
-	autodir DIR *dir = fdopendir(fcntl(w->at, F_DUPFD_CLOEXEC, 3));
-
-	if (!dir || fstat(w->at, &st) < 0)
-		return error_errno(w->err, "cannot read the directory %s",
-				   w->depth ? w->path.s : ".");
-	w->levels = xreallocarray(w->levels, w->depth + 1, sizeof *w->levels);
-	struct level *level = &w->levels[w->depth++];
-
-	*level = (struct level){.path = w->path.len, .dev = st.st_dev, .ino = st.st_ino};
-	for (;;) {
-		errno = 0;
-		const struct dirent *entry = readdir(dir);
-		int result = 0;
-
-		if (!entry)
-			return errno ? error_errno(w->err, "cannot read a directory") : 0;
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			result = visit_entry(w, level, entry->d_name);
-		if (result != 0)
-			return result;
-	}
-}
-
-static int open_to_walk(int dirfd, const char *name)
-{
-	return open_resolved(dirfd, name, O_RDONLY | O_DIRECTORY, 0, RESOLVE_NO_XDEV);
-}
-
-/* Back to the directory that the uppermost level was left from. */
-static int leave(struct walk *w)
-{
-	struct stat st;
-
-	strv_release(&w->levels[--w->depth].names);
-	if (w->depth == 0)
-		return 0;
-	const struct level *level = &w->levels[w->depth - 1];
-	int parent = openat(w->at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	fd_close(&w->at);
-	w->at = parent;
-	if (parent >= 0 && fstat(parent, &st) == 0 && st.st_dev == level->dev &&
-	    st.st_ino == level->ino)
-		return 0;
-	/* Somebody moved it meanwhile: from the start, by name. */
-	fd_close(&w->at);
-	w->at = open_to_walk(w->start, ".");
-	for (size_t i = 0; i + 1 < w->depth && w->at >= 0; i++) {
-		int next = open_to_walk(w->at, w->levels[i].names.items[w->levels[i].next - 1]);
-
-		fd_close(&w->at);
-		w->at = next;
-	}
-	return w->at < 0 ? error_errno(w->err, "a directory was moved while it was read") : 0;
-}
-
-static int walk(struct walk *w)
-{
-	int result = enter(w);
-
-	while (result == 0 && w->depth) {
-		struct level *level = &w->levels[w->depth - 1];
-
-		if (level->next == level->names.len) {
-			result = leave(w);
-			continue;
-		}
-		const char *name = level->names.items[level->next++];
-		int sub = open_to_walk(w->at, name);
-
-		w->path.len = level->path;
-		if (level->path)
-			str_add_char(&w->path, '/');
-		str_add(&w->path, name);
-		if (sub >= 0) {
-			fd_close(&w->at);
-			w->at = sub;
-			result = enter(w);
-		} else if (errno != EXDEV && !is_gone(errno)) {
-			result = error_errno(w->err, "cannot open %s", w->path.s);
-		}
-	}
-	return result;
-}
-
-int tree_walk(int dirfd, tree_visit *visit, void *data, struct error *err)
-{
-	struct walk w = {
-		.start = dirfd,
-		.at = open_to_walk(dirfd, "."),
-		.visit = visit,
-		.data = data,
-		.err = err,
-	};
-	int result = w.at < 0 ? error_errno(err, "cannot open a directory") : walk(&w);
-
-	while (w.depth)
-		strv_release(&w.levels[--w.depth].names);
-	free(w.levels);
-	str_release(&w.path);
-	fd_close(&w.at);
-	return result;
-}
-
-static int count(void *data, int dirfd, const char *name, const char *path, const struct stat *st)
-{
-	struct tree_usage *usage = data;
-
-	(void)dirfd;
-	(void)name;
-	(void)path;
-	usage->bytes += (uint64_t)st->st_blocks * 512;
-	usage->inodes++;
-	/* overlayfs keeps its own empty work directory at mode 000. */
-	return S_ISDIR(st->st_mode) && (st->st_mode & 0500) != 0500 ? TREE_SKIP : 0;
-}
-
-int tree_usage_at(int dirfd, const char *name, struct tree_usage *ret, struct error *err)
-{
-	struct tree_usage usage = {0};
-	struct stat st;
-	autofd int fd = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_errno(err, "cannot open %s", name);
-	count(&usage, dirfd, name, name, &st);
-	if (tree_walk(fd, count, &usage, err) < 0)
-		return -1;
-	*ret = usage;
-	return 0;
 }

@@ -21,6 +21,9 @@
  */
 int open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 
+/* The same for what exists, and only in the file system of `dirfd`: EXDEV for what is mounted there. */
+int open_within(int dirfd, const char *path, int flags);
+
 /* The path through which a system call that only takes paths reaches an open file. */
 struct fd_path {
 	char s[32];

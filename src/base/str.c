@@ -183,6 +183,14 @@ void strv_addf(struct strv *v, const char *fmt, ...)
 	strv_give(v, text);
 }
 
+bool strv_holds(const struct strv *v, const char *text)
+{
+	for (size_t i = 0; i < v->len; i++)
+		if (strcmp(v->items[i], text) == 0)
+			return true;
+	return false;
+}
+
 void strv_release(struct strv *v)
 {
 	for (size_t i = 0; i < v->len; i++)

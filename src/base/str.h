@@ -59,6 +59,7 @@ void strv_add_all(struct strv *v, const struct strv *more);
 /* Adds a string that the array owns from now on. */
 void strv_give(struct strv *v, char *text);
 void strv_addf(struct strv *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool strv_holds(const struct strv *v, const char *text);
 void strv_release(struct strv *v);
 #define autostrv __attribute__((cleanup(strv_release)))
 

@@ -29,47 +29,52 @@ static void add_row(const struct report *report, struct str *text)
 {
 	autostr struct str base = STR_INIT;
 	autofree char *age = report_age(report);
-	autofree char *size = report_size(report->disk);
+	autofree char *size = report_size(report->glance.survey.usage.bytes);
 	autofree char *raw = base_text(&report->sandbox);
 
 	str_add_escaped(&base, raw, strlen(raw));
-	str_addf(text, "%-28s %-8s %8s %10s  %-9s %s\n", report->name,
-		 sandbox_state_name(report->state), age, size,
-		 view_changed(&report->changes) ? "changed" : "unchanged", base.s);
+	str_addf(text, "%-28s %-8s %8s %10s  %-11s %s\n", report->name,
+		 sandbox_state_name(report->state), age, size, work_name(report->work), base.s);
+}
+
+static int print_json(const struct report *reports, size_t count, struct error *err)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		if (reports[i].name)
+			json_array_append_new(array, report_json(&reports[i]));
+	return output_json(array, err);
+}
+
+static int print_text(const struct report *reports, size_t count, struct error *err)
+{
+	autostr struct str text = STR_INIT;
+
+	str_addf(&text, "%-28s %-8s %8s %10s  %-11s %s\n", "NAME", "STATE", "AGE", "DISK", "WORK",
+		 "BASE");
+	for (size_t i = 0; i < count; i++)
+		if (reports[i].name)
+			add_row(&reports[i], &text);
+	return output_text(text.s, err);
 }
 
 static int list(const struct invocation *invocation, struct error *err)
 {
 	autoroot struct root root = ROOT_INIT;
 	autostrv struct strv names = STRV_INIT;
-	autostr struct str text = STR_INIT;
-	bool json = option_given(invocation, "json");
-	json_t *array = json_array();
 
-	if (root_open_existing(&root, err) < 0 || sandbox_names(&root, &names, err) < 0) {
-		json_decref(array);
+	if (root_open_existing(&root, err) < 0 || sandbox_names(&root, &names, err) < 0)
 		return -1;
-	}
-	str_addf(&text, "%-28s %-8s %8s %10s  %-9s %s\n", "NAME", "STATE", "AGE", "DISK", "CHANGES",
-		 "BASE");
-	for (size_t i = 0; i < names.len; i++) {
-		autoreport struct report report = {.sandbox = SANDBOX_INIT};
-		struct error gone = ERROR_INIT;
+	autofree struct report *reports = xcalloc(names.len + 1, sizeof *reports);
 
-		/* One that is removed meanwhile is not there. */
-		if (report_gather(&root, names.items[i], &report, &gone) < 0) {
-			error_clear(&gone);
-			continue;
-		}
-		if (json)
-			json_array_append_new(array, report_json(&report));
-		else
-			add_row(&report, &text);
-	}
-	if (json)
-		return output_json(array, err);
-	json_decref(array);
-	return output_text(text.s, err);
+	report_gather_all(&root, &names, reports);
+	int result = option_given(invocation, "json") ? print_json(reports, names.len, err)
+						      : print_text(reports, names.len, err);
+
+	for (size_t i = 0; i < names.len; i++)
+		report_release(&reports[i]);
+	return result;
 }
 
 const struct command cmd_ls = {
@@ -106,6 +111,17 @@ static void add_repos(const struct sandbox *sandbox, struct str *text)
 	}
 }
 
+static const char *work_text(enum work work)
+{
+	static const char *const texts[] = {
+		"none: work trees and git dirs are as they were",
+		"persisted: all of it is on the host",
+		"unpersisted",
+	};
+
+	return texts[work];
+}
+
 static int show(const struct invocation *invocation, struct error *err)
 {
 	autoroot struct root root = ROOT_INIT;
@@ -117,14 +133,14 @@ static int show(const struct invocation *invocation, struct error *err)
 		return -1;
 	if (option_given(invocation, "json"))
 		return report_json_one(&root, name, err);
-	if (report_gather(&root, name, &report, err) < 0)
+	if (report_gather(&root, name, &report, err) < 0 || report_judge(&root, &report, err) < 0)
 		return -1;
+	const struct view_changes *counted = &report.glance.survey.changes;
 	autofree char *age = report_age(&report);
-	autofree char *size = report_size(report.disk);
+	autofree char *size = report_size(report.glance.survey.usage.bytes);
 	autofree char *directory = xasprintf("%s/%s", root.path, name);
-	autofree char *changes =
-		xasprintf("%zu in work trees, %zu in git dirs, %zu in the home",
-			  report.changes.tree, report.changes.git, report.changes.home);
+	autofree char *changes = xasprintf("%zu in work trees, %zu in git dirs, %zu in the home",
+					   counted->tree, counted->git, counted->home);
 
 	add_line(&text, "name", name);
 	add_line(&text, "state", sandbox_state_name(report.state));
@@ -134,6 +150,7 @@ static int show(const struct invocation *invocation, struct error *err)
 	add_line(&text, "age", age);
 	add_line(&text, "view", report.sandbox.live ? "overlay, live" : "overlay, pinned");
 	add_line(&text, "changed", changes);
+	add_line(&text, "work", work_text(report.work));
 	add_line(&text, "disk", size);
 	add_line(&text, "directory", directory);
 	add_repos(&report.sandbox, &text);

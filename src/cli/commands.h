@@ -8,6 +8,7 @@
 extern const struct command cmd_attach;
 extern const struct command cmd_diff;
 extern const struct command cmd_doctor;
+extern const struct command cmd_du;
 extern const struct command cmd_exec;
 extern const struct command cmd_gc;
 extern const struct command cmd_log;

@@ -182,15 +182,3 @@ int settle_sandbox(const struct root *root, const struct sandbox *sandbox, struc
 		return -1;
 	return sandbox->is_volatile ? 0 : sandbox_settle(root, sandbox, err);
 }
-
-int refuse_mounted(const struct sandbox *sandbox, struct error *err)
-{
-	autofree char *source = sandbox_mount_source(sandbox);
-	autofree char *target = NULL;
-	int result = mount_find(source, &target, err);
-
-	if (result != 0)
-		return result < 0 ? -1 : 0;
-	error_set(err, ERR_MOUNTED, "the sandbox %s is mounted at %s", sandbox->name, target);
-	return error_hint(err, "sudo jib umount %s", target);
-}

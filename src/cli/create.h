@@ -8,6 +8,7 @@
 #include "git/repository.h"
 #include "store/root.h"
 #include "store/sandbox.h"
+#include "view/view.h"
 
 /* The options that decide what a new sandbox is; both commands have them. */
 #define CREATE_OPTIONS                                                                             \
@@ -62,6 +63,3 @@ void endings_unblock(void);
  * volatile one only the layers.
  */
 int settle_sandbox(const struct root *root, const struct sandbox *sandbox, struct error *err);
-
-/* ERR_MOUNTED when `jib mount` holds its uppers on the host. */
-int refuse_mounted(const struct sandbox *sandbox, struct error *err);

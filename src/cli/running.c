@@ -1,5 +1,5 @@
 #include "cli/running.h"
-#include "cli/changes.h"
+#include "review/changes.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -205,6 +205,23 @@ int mount_find(const char *source, char **ret_target, struct error *err)
 	return 0;
 }
 
+int mount_find_within(const char *path, char **ret_target, struct error *err)
+{
+	autostr struct str text = STR_INIT;
+
+	if (read_mountinfo(&text, err) < 0)
+		return -1;
+	for (const char *at = text.s; at && *at; at += strcspn(at, "\n"), at += *at == '\n') {
+		autofree char *target = target_of_line(text.s, at);
+
+		if (!path_within(target, path))
+			continue;
+		*ret_target = steal_ptr(&target);
+		return 0;
+	}
+	return 1;
+}
+
 /* The mount that an open file lies on, as the first field of mountinfo names it; -1: unknown. */
 static long mount_id(int fd)
 {

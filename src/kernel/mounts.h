@@ -64,6 +64,9 @@ int mount_pivot(int root, struct error *err);
  */
 int mount_find(const char *source, char **ret_target, struct error *err);
 
+/* Looks for anything that is mounted at or below `path` (resolved); as mount_find(). */
+int mount_find_within(const char *path, char **ret_target, struct error *err);
+
 /*
  * Adds the mount points at or below `path` (resolved) of file systems that show or steer the
  * host's kernel: proc, sysfs, cgroups, devices and their like. With `fd`, an open file, also the

@@ -111,7 +111,8 @@ static int use_named(const struct root *root, struct strv *ids, json_t *used, st
 }
 
 /* Adds what the sandboxes use. */
-static int use_recorded(const struct root *root, json_t *used, struct error *err)
+static int use_recorded(const struct root *root, const struct strv *without, json_t *used,
+			struct error *err)
 {
 	autostrv struct strv names = STRV_INIT;
 	autostrv struct strv found = STRV_INIT;
@@ -119,7 +120,8 @@ static int use_recorded(const struct root *root, json_t *used, struct error *err
 	if (sandbox_names(root, &names, err) < 0)
 		return -1;
 	for (size_t i = 0; i < names.len; i++)
-		if (use_sandbox(root, names.items[i], used, &found, err) < 0)
+		if (!(without && strv_holds(without, names.items[i])) &&
+		    use_sandbox(root, names.items[i], used, &found, err) < 0)
 			return -1;
 	return use_named(root, &found, used, err);
 }
@@ -129,6 +131,7 @@ static int use_recorded(const struct root *root, json_t *used, struct error *err
 struct collecting {
 	const struct root *root;
 	bool dry_run;
+	const struct strv *without; /* sandboxes that are taken for gone; or NULL */
 	struct collection *result;
 	/* In .tmp, locked: layers that are gone for everyone, until they are deleted. */
 	char *grave_name;
@@ -244,7 +247,7 @@ static int collect_chunk(struct collecting *c, char *const *ids, size_t count, s
 	}
 	/* Only now: who came in between has found them locked. */
 	if (result >= 0)
-		result = use_recorded(c->root, used, err);
+		result = use_recorded(c->root, c->without, used, err);
 	if (result == 0)
 		result = use_held(c, &held, used, err);
 	for (size_t i = 0; i < count && result == 0; i++)
@@ -257,15 +260,15 @@ static int collect_chunk(struct collecting *c, char *const *ids, size_t count, s
 }
 
 /* What is unused at a first look; only that is locked. */
-static int find_candidates(const struct root *root, const struct strv *only, struct strv *ret,
+static int find_candidates(const struct collecting *c, const struct strv *only, struct strv *ret,
 			   struct error *err)
 {
 	autostrv struct strv all = STRV_INIT;
 	json_t *seen = json_object();
-	int result = only ? 0 : list_layers(root, &all, err);
+	int result = only ? 0 : list_layers(c->root, &all, err);
 
 	if (result == 0)
-		result = use_recorded(root, seen, err);
+		result = use_recorded(c->root, c->without, seen, err);
 	if (!only)
 		only = &all;
 	for (size_t i = 0; result == 0 && i < only->len; i++)
@@ -306,32 +309,48 @@ static void finish(struct collecting *c)
 	fd_close(&c->grave);
 }
 
+static int run(struct collecting *c, const struct strv *only, struct error *err)
+{
+	autostrv struct strv candidates = STRV_INIT;
+	autofd int lock = -1;
+
+	if (root_lock_collecting(c->root, &lock, err) < 0)
+		return -1;
+	int status = find_candidates(c, only, &candidates, err);
+
+	for (size_t i = 0; status == 0 && i < candidates.len; i += CHUNK) {
+		size_t left = candidates.len - i;
+
+		status = collect_chunk(c, candidates.items + i, left < CHUNK ? left : CHUNK, err);
+	}
+	fd_close(&lock);
+	if (c->result->count)
+		qsort(c->result->items, c->result->count, sizeof *c->result->items, compare_items);
+	finish(c);
+	return status;
+}
+
 int collect(const struct root *root, const struct strv *only, bool dry_run, struct collection *ret,
 	    struct error *err)
 {
 	autocollection struct collection result = {0};
-	autostrv struct strv candidates = STRV_INIT;
 	struct collecting c = {.root = root, .dry_run = dry_run, .result = &result, .grave = -1};
-	autofd int lock = -1;
-	int status = 0;
 
-	if (root->fd < 0 || (only && only->len == 0)) {
-		*ret = (struct collection){0};
-		return 0;
-	}
-	if (root_lock_collecting(root, &lock, err) < 0)
+	if (root->fd >= 0 && !(only && only->len == 0) && run(&c, only, err) < 0)
 		return -1;
-	status = find_candidates(root, only, &candidates, err);
-	for (size_t i = 0; status == 0 && i < candidates.len; i += CHUNK) {
-		size_t left = candidates.len - i;
+	*ret = result;
+	result = (struct collection){0};
+	return 0;
+}
 
-		status = collect_chunk(&c, candidates.items + i, left < CHUNK ? left : CHUNK, err);
-	}
-	fd_close(&lock);
-	if (result.count)
-		qsort(result.items, result.count, sizeof *result.items, compare_items);
-	finish(&c);
-	if (status < 0)
+int collect_without(const struct root *root, const struct strv *without, struct collection *ret,
+		    struct error *err)
+{
+	autocollection struct collection result = {0};
+	struct collecting c = {
+		.root = root, .dry_run = true, .without = without, .result = &result, .grave = -1};
+
+	if (root->fd >= 0 && run(&c, NULL, err) < 0)
 		return -1;
 	*ret = result;
 	result = (struct collection){0};

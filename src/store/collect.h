@@ -39,5 +39,11 @@ struct collection {
  */
 int collect(const struct root *root, const struct strv *only, bool dry_run, struct collection *ret,
 	    struct error *err);
+
+/*
+ * What collect() would remove if these sandboxes were not there. Removes nothing.
+ */
+int collect_without(const struct root *root, const struct strv *without, struct collection *ret,
+		    struct error *err);
 void collection_release(struct collection *collection);
 #define autocollection __attribute__((cleanup(collection_release)))

@@ -29,8 +29,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "store/root.h"
 #include "store/sandbox.h"
 
@@ -92,6 +95,12 @@ int view_mount(const struct view *view, const struct view_mount *mount, int targ
  */
 void view_tidy(const struct sandbox *sandbox);
 
+/*
+ * ERR_MOUNTED when `jib mount` holds its uppers on the host, or when anything is mounted in its
+ * directory, which a removal would meet.
+ */
+int refuse_mounted(const struct sandbox *sandbox, struct error *err);
+
 /* What a sandbox has changed, as overlayfs left it in the uppers: nothing is mounted for it. */
 struct view_changes {
 	size_t tree; /* files written or removed in work trees, carried directories included */
@@ -99,5 +108,32 @@ struct view_changes {
 	size_t home; /* in the home directory, but for histories and caches of shells */
 };
 
+/* ERR_SYSTEM when an upper of the record is not there. */
 int view_changes(const struct sandbox *sandbox, struct view_changes *ret, struct error *err);
 bool view_changed(const struct view_changes *changes);
+
+/* All that one walk of a sandbox's directory tells. */
+struct view_survey {
+	struct view_changes changes;
+	struct view_changes *repos; /* of each repository, in the order of the record; no home */
+	struct tree_usage usage;
+	/* The newest ctime of the record, the lease, the log, the home and the uppers. */
+	struct timespec used;
+};
+
+/* An entry of an upper of a work tree, git dir or carried directory. */
+struct view_entry {
+	enum view_kind kind;
+	size_t repo;	   /* its index in the record */
+	const char *path;  /* relative to the sandbox's directory */
+	const char *inner; /* to the upper */
+	bool opaque;	   /* a directory that hides what is below it */
+	const struct stat *st;
+};
+
+/* Called for each, parents first; `look` may be NULL. */
+typedef void view_look(void *data, const struct view_entry *entry);
+int view_survey(const struct sandbox *sandbox, view_look *look, void *data, struct view_survey *ret,
+		struct error *err);
+void view_survey_release(struct view_survey *survey);
+#define autosurvey __attribute__((cleanup(view_survey_release)))

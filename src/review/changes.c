@@ -1,4 +1,4 @@
-#include "cli/changes.h"
+#include "review/changes.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -62,4 +62,16 @@ int changes_of(const struct root *root, const struct sandbox *sandbox, struct vi
 		if (only_looked(root, sandbox, &sandbox->repos[i]))
 			ret->git--;
 	return 0;
+}
+
+void changes_correct(const struct root *root, const struct sandbox *sandbox,
+		     struct view_survey *survey)
+{
+	for (size_t i = 0; i < sandbox->repo_count; i++) {
+		/* More than one is more than the index. */
+		if (survey->repos[i].git != 1 || !only_looked(root, sandbox, &sandbox->repos[i]))
+			continue;
+		survey->repos[i].git--;
+		survey->changes.git--;
+	}
 }
