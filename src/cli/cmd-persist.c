@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/look.h"
 #include "cli/output.h"
+#include "review/memo.h"
 #include "review/persist.h"
 
 static const struct option options[] = {
@@ -91,6 +92,56 @@ static void say_next(const struct look *look, size_t repo, const struct persist_
 	say("next: git -C %s merge %s", look->sandbox.repos[repo].host, short_ref(first->target));
 }
 
+/*
+ * Notes what came, so that it is known at a glance. Of a running sandbox nothing is noted: it goes on.
+ */
+struct noting {
+	struct memo memo;
+	bool whole;
+};
+
+static int begin_noting(const struct look *look, struct noting *ret, struct error *err)
+{
+	ret->whole = !look->viewer.frozen;
+	return ret->whole ? memo_fingerprint(&look->sandbox, &ret->memo.fingerprint, err) : 0;
+}
+
+static void note(struct noting *noting, const struct sandbox_repo *repo,
+		 const struct persist_result *result)
+{
+	struct memo_repo *noted = memo_add_repo(&noting->memo, repo->name, repo->host);
+
+	noting->whole = noting->whole && result->whole;
+	for (size_t i = 0; i < result->count; i++)
+		memo_add_ref(noted, result->items[i].target, result->items[i].new_oid);
+}
+
+/* Of repositories that were not chosen now what was noted before still holds, if nothing has changed. */
+static int end_noting(const struct look *look, struct noting *noting, struct error *err)
+{
+	automemo struct memo before = MEMO_INIT;
+
+	if (!noting->whole)
+		return 0;
+	bool same = memo_read(&look->sandbox, &before) &&
+		    strcmp(before.fingerprint, noting->memo.fingerprint) == 0;
+
+	for (size_t i = 0; i < look->sandbox.repo_count; i++) {
+		const char *name = look->sandbox.repos[i].name;
+		const struct memo_repo *old = same ? memo_find_repo(&before, name) : NULL;
+
+		if (look->chosen[i] || !old)
+			continue;
+		struct memo_repo *kept = memo_add_repo(&noting->memo, old->name, old->host);
+
+		kept->applied = old->applied;
+		kept->tree = old->tree ? xstrdup(old->tree) : NULL;
+		for (size_t k = 0; k < old->ref_count; k++)
+			memo_add_ref(kept, old->refs[k].ref, old->refs[k].oid);
+	}
+	return memo_write(&look->sandbox, &noting->memo, err);
+}
+
 struct wished {
 	struct persist_wishes wishes;
 	struct strv branches;
@@ -118,26 +169,39 @@ static int read_wishes(const struct invocation *invocation, struct wished *ret, 
 	return 0;
 }
 
+static int persist_one(struct look *look, size_t repo, const struct wished *wished,
+		       struct noting *noting, json_t *repos, struct str *text, struct error *err)
+{
+	const struct sandbox_repo *which = &look->sandbox.repos[repo];
+	autopersist struct persist_result result = {0};
+
+	if (persist_repository(&look->viewer, repo, &wished->wishes, &result, err) < 0)
+		return -1;
+	json_array_append_new(repos, result_json(which, &result));
+	for (size_t i = 0; i < result.count; i++)
+		describe(&result.items[i], wished->wishes.dry_run, text);
+	if (!result.count)
+		str_add(text, "nothing to persist\n");
+	say_left_out(which, &result.state);
+	if (!wished->wishes.dry_run)
+		say_next(look, repo, &result);
+	note(noting, which, &result);
+	return 0;
+}
+
 static int persist_all(struct look *look, const struct wished *wished, json_t *repos,
 		       struct str *text, struct error *err)
 {
-	for (size_t i = 0; i < look->sandbox.repo_count; i++) {
-		autopersist struct persist_result result = {0};
+	struct noting noting = {.memo = MEMO_INIT};
+	int result = begin_noting(look, &noting, err);
 
-		if (!look->chosen[i])
-			continue;
-		if (persist_repository(&look->viewer, i, &wished->wishes, &result, err) < 0)
-			return -1;
-		json_array_append_new(repos, result_json(&look->sandbox.repos[i], &result));
-		for (size_t k = 0; k < result.count; k++)
-			describe(&result.items[k], wished->wishes.dry_run, text);
-		if (!result.count)
-			str_addf(text, "nothing to persist\n");
-		say_left_out(&look->sandbox.repos[i], &result.state);
-		if (!wished->wishes.dry_run)
-			say_next(look, i, &result);
-	}
-	return 0;
+	for (size_t i = 0; i < look->sandbox.repo_count && result == 0; i++)
+		if (look->chosen[i])
+			result = persist_one(look, i, wished, &noting, repos, text, err);
+	if (result == 0 && !wished->wishes.dry_run)
+		result = end_noting(look, &noting, err);
+	memo_release(&noting.memo);
+	return result;
 }
 
 static int persist(const struct invocation *invocation, struct error *err)

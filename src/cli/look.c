@@ -50,7 +50,7 @@ int look_open(const struct invocation *invocation, struct look *ret, struct erro
 	    sandbox_open(&ret->root, invocation->args[0], &ret->sandbox, err) < 0 ||
 	    choose(invocation, ret, err) < 0)
 		return -1;
-	return viewer_open(&ret->root, &ret->sandbox, &ret->viewer, err);
+	return viewer_open(&ret->root, &ret->sandbox, false, &ret->viewer, err);
 }
 
 void look_close(struct look *look)

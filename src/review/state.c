@@ -24,6 +24,18 @@ void state_release(struct state *state)
 	*state = (struct state){0};
 }
 
+bool state_left_work(const struct state *state)
+{
+	static const char *const work[] = {"nested-repository", "bare-repository", "submodule",
+					   "unreadable-directory", "too-large"};
+
+	for (size_t i = 0; i < state->left_out_count; i++)
+		for (size_t k = 0; k < ARRAY_SIZE(work); k++)
+			if (strcmp(state->left_out[i].why, work[k]) == 0)
+				return true;
+	return false;
+}
+
 const char *state_tree(const struct state *state, const char *tree)
 {
 	if (*tree)

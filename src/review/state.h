@@ -42,6 +42,9 @@ int state_read(struct viewer *viewer, size_t repo, const struct state_wishes *wi
 	       struct state *ret, struct error *err);
 void state_release(struct state *state);
 
+/* Whether something was left out that is work all the same: what cannot be persisted, or only on request. */
+bool state_left_work(const struct state *state);
+
 /* One of its trees, or the empty one where there is no commit. */
 const char *state_tree(const struct state *state, const char *tree);
 #define autostate __attribute__((cleanup(state_release)))

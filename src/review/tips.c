@@ -267,6 +267,7 @@ int tips_find(struct viewer *viewer, size_t repo, const struct persist_wishes *w
 	    add_head(viewer, repo, wishes, ret, &head, err) < 0 ||
 	    add_uncommitted(viewer, repo, wishes, ret, head, err) < 0)
 		return -1;
+	ret->whole = ret->whole && !state_left_work(&ret->state);
 	/* One name can only stand for one branch. */
 	if (wishes->as && ret->count > 1) {
 		error_set(err, ERR_USAGE, "--as %s: %zu branches of %s have something new",

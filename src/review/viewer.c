@@ -34,7 +34,8 @@ static int session_freeze_later(const struct sandbox *s, int *r, struct error *e
 	(void)r;
 	return error_set(err, ERR_RUNNING, "running");
 }
-static int hold(const struct root *root, const struct sandbox *sandbox, int *ret, struct error *err)
+static int hold(const struct root *root, const struct sandbox *sandbox, int *ret, bool *ret_frozen,
+		struct error *err)
 {
 	enum { TRIES = 100 };
 
@@ -44,8 +45,10 @@ static int hold(const struct root *root, const struct sandbox *sandbox, int *ret
 
 		if (result <= 0)
 			return result < 0 ? -1 : lifetime_await(*ret, err);
-		if (session_freeze_later(sandbox, ret, &failure) == 0)
+		if (session_freeze_later(sandbox, ret, &failure) == 0) {
+			*ret_frozen = true;
 			return 0;
+		}
 		/* It has ended meanwhile, or somebody else only looks at it. */
 		if (failure.code != ERR_NOT_RUNNING) {
 			*err = failure;
@@ -66,7 +69,7 @@ static int start(struct viewer *viewer, struct error *err)
 			     err);
 }
 
-static int open_all(struct viewer *viewer, struct error *err)
+static int open_all(struct viewer *viewer, bool leased, struct error *err)
 {
 	const struct root *root = viewer->root;
 	const struct sandbox *sandbox = viewer->sandbox;
@@ -76,7 +79,7 @@ static int open_all(struct viewer *viewer, struct error *err)
 	/* git says what is configured while the rest is prepared. */
 	if (config_start(access(host, X_OK) == 0 ? host : "/", &process, err) < 0)
 		return -1;
-	if (hold(root, sandbox, &viewer->keep, err) < 0 ||
+	if ((!leased && hold(root, sandbox, &viewer->keep, &viewer->frozen, err) < 0) ||
 	    sandbox_hold_layers(root, sandbox, &viewer->holds, err) < 0 ||
 	    view_peek(root, sandbox, &viewer->view, err) < 0 ||
 	    root_make_temp(root, "look", &viewer->scratch, &viewer->scratch_fd, err) < 0) {
@@ -88,8 +91,8 @@ static int open_all(struct viewer *viewer, struct error *err)
 	return start(viewer, err);
 }
 
-int viewer_open(const struct root *root, const struct sandbox *sandbox, struct viewer *ret,
-		struct error *err)
+int viewer_open(const struct root *root, const struct sandbox *sandbox, bool leased,
+		struct viewer *ret, struct error *err)
 {
 	struct viewer viewer = VIEWER_INIT;
 
@@ -100,7 +103,7 @@ int viewer_open(const struct root *root, const struct sandbox *sandbox, struct v
 		return error_set(err, ERR_CORRUPT, "the sandbox %s has no repository",
 				 sandbox->name);
 	signal(SIGPIPE, SIG_IGN);
-	if (open_all(&viewer, err) < 0) {
+	if (open_all(&viewer, leased, err) < 0) {
 		viewer_close(&viewer);
 		return error_wrap(err, "cannot look into the sandbox %s", sandbox->name);
 	}

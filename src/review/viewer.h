@@ -44,6 +44,7 @@ struct viewer {
 	struct config config; /* the user's and the first repository's */
 	struct layer_holds holds;
 	int keep; /* the lease, or what keeps the sandbox frozen */
+	bool frozen;
 	char *scratch;
 	int scratch_fd; /* holds <n>/objects of each repository */
 	struct started started;
@@ -61,9 +62,12 @@ struct viewer {
 		}                                                                       \
 	}
 
-/* `root` and `sandbox` stay the caller's, and have to outlive it. SIGPIPE is ignored from now on. */
-int viewer_open(const struct root *root, const struct sandbox *sandbox, struct viewer *ret,
-		struct error *err);
+/*
+ * `root` and `sandbox` stay the caller's, and have to outlive it. `leased` when the caller holds the
+ * sandbox's lease. SIGPIPE is ignored from now on.
+ */
+int viewer_open(const struct root *root, const struct sandbox *sandbox, bool leased,
+		struct viewer *ret, struct error *err);
 void viewer_close(struct viewer *viewer);
 #define autoviewer __attribute__((cleanup(viewer_close)))
 
