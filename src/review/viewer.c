@@ -28,12 +28,6 @@ struct ended {
 
 /* Start. */
 
-static int session_freeze_later(const struct sandbox *s, int *r, struct error *err)
-{
-	(void)s;
-	(void)r;
-	return error_set(err, ERR_RUNNING, "running");
-}
 static int hold(const struct root *root, const struct sandbox *sandbox, int *ret, bool *ret_frozen,
 		struct error *err)
 {
@@ -45,7 +39,7 @@ static int hold(const struct root *root, const struct sandbox *sandbox, int *ret
 
 		if (result <= 0)
 			return result < 0 ? -1 : lifetime_await(*ret, err);
-		if (session_freeze_later(sandbox, ret, &failure) == 0) {
+		if (session_freeze(sandbox, ret, &failure) == 0) {
 			*ret_frozen = true;
 			return 0;
 		}
