@@ -182,10 +182,9 @@ static int show_one(struct outlet *outlet, struct look *look, size_t repo,
 static int show(struct look *look, const struct invocation *invocation, enum part part,
 		struct error *err)
 {
-	autooutlet struct outlet outlet = {.pager = PAGER_INIT};
+	autooutlet struct outlet outlet = OUTLET_INIT;
 
-	if (outlet_open(invocation, &look->viewer.config, "diff", is_patch(invocation), &outlet,
-			err) < 0)
+	if (outlet_open(invocation, &look->viewer, "diff", is_patch(invocation), &outlet, err) < 0)
 		return -1;
 	for (size_t i = 0; i < look->sandbox.repo_count && !outlet.gone; i++) {
 		struct comparison comparison = {0};
@@ -200,7 +199,7 @@ static int show(struct look *look, const struct invocation *invocation, enum par
 		if (result < 0)
 			return -1;
 	}
-	return outlet_close(&outlet, err);
+	return outlet_close(&outlet, &look->viewer, err);
 }
 
 static int diff(const struct invocation *invocation, struct error *err)

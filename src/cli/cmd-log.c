@@ -100,14 +100,14 @@ static int show_one(struct outlet *outlet, struct look *look, size_t repo, unsig
 static int show(struct look *look, unsigned long count, const struct invocation *invocation,
 		struct error *err)
 {
-	autooutlet struct outlet outlet = {.pager = PAGER_INIT};
+	autooutlet struct outlet outlet = OUTLET_INIT;
 
-	if (outlet_open(invocation, &look->viewer.config, "log", false, &outlet, err) < 0)
+	if (outlet_open(invocation, &look->viewer, "log", false, &outlet, err) < 0)
 		return -1;
 	for (size_t i = 0; i < look->sandbox.repo_count && !outlet.gone; i++)
 		if (look->chosen[i] && show_one(&outlet, look, i, count, invocation, err) < 0)
 			return -1;
-	return outlet_close(&outlet, err);
+	return outlet_close(&outlet, &look->viewer, err);
 }
 
 static int show_log(const struct invocation *invocation, struct error *err)

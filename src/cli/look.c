@@ -1,10 +1,12 @@
 #include "cli/look.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "cli/colour.h"
 #include "cli/output.h"
@@ -76,10 +78,11 @@ static int want_colour(const struct invocation *invocation, const struct config 
 	return 0;
 }
 
-int outlet_open(const struct invocation *invocation, const struct config *config, const char *name,
+int outlet_open(const struct invocation *invocation, const struct viewer *viewer, const char *name,
 		bool exact, struct outlet *ret, struct error *err)
 {
-	autooutlet struct outlet outlet = {.pager = PAGER_INIT};
+	const struct config *config = &viewer->config;
+	autooutlet struct outlet outlet = OUTLET_INIT;
 	bool terminal = isatty(STDOUT_FILENO), coloured = false;
 
 	if (pager_start(config, name, !option_given(invocation, "no-pager"), &outlet.pager, err) <
@@ -91,14 +94,24 @@ int outlet_open(const struct invocation *invocation, const struct config *config
 		outlet.palette = xmalloc(sizeof *outlet.palette);
 		palette_read(config, outlet.palette);
 	}
+	if (viewer->frozen) {
+		outlet.spool =
+			openat(viewer->root->temp, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (outlet.spool < 0)
+			return error_errno(err, "cannot make a temporary file");
+	}
 	*ret = outlet;
-	outlet = (struct outlet){.pager = PAGER_INIT};
+	outlet = (struct outlet)OUTLET_INIT;
 	return 0;
 }
 
 static int put(struct outlet *outlet, const char *bytes, size_t len, struct error *err)
 {
 	if (outlet->gone || !len)
+		return 0;
+	if (outlet->spool >= 0 && write_all(outlet->spool, bytes, len) < 0)
+		return error_errno(err, "cannot write what there is to show");
+	if (outlet->spool >= 0)
 		return 0;
 	int result = pager_write(&outlet->pager, bytes, len, err);
 
@@ -143,14 +156,34 @@ int outlet_git(struct outlet *outlet, struct viewer *viewer, struct viewer_git *
 	return viewer_wait(viewer, git, outlet->gone ? &status : NULL, err);
 }
 
-int outlet_close(struct outlet *outlet, struct error *err)
+static int show_spooled(struct outlet *outlet, struct error *err)
 {
+	autofd int spool = steal_fd(&outlet->spool);
+	char buffer[65536];
+	ssize_t n;
+
+	if (lseek(spool, 0, SEEK_SET) < 0)
+		return error_errno(err, "cannot read what there is to show");
+	while ((n = read(spool, buffer, sizeof buffer)) > 0)
+		if (put(outlet, buffer, (size_t)n, err) < 0)
+			return -1;
+	return n < 0 ? error_errno(err, "cannot read what there is to show") : 0;
+}
+
+int outlet_close(struct outlet *outlet, struct viewer *viewer, struct error *err)
+{
+	if (outlet->spool >= 0) {
+		viewer_close(viewer);
+		if (show_spooled(outlet, err) < 0)
+			return -1;
+	}
 	return pager_finish(&outlet->pager, err);
 }
 
 void outlet_release(struct outlet *outlet)
 {
 	pager_release(&outlet->pager);
+	fd_close(&outlet->spool);
 	free(outlet->palette);
 	outlet->palette = NULL;
 }

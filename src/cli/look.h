@@ -47,18 +47,28 @@ struct outlet {
 	struct pager pager;
 	int style; /* enum render_style */
 	struct palette *palette;
+	int spool; /* -1: not needed */
 	bool gone; /* nobody reads on */
 };
 
-/* `name` is the command's, for pager.NAME. `exact`: a patch, of which a pipe is to get every byte. */
-int outlet_open(const struct invocation *invocation, const struct config *config, const char *name,
+#define OUTLET_INIT                              \
+	{                                        \
+		.pager = PAGER_INIT, .spool = -1 \
+	}
+
+/*
+ * `name` is the command's, for pager.NAME. `exact`: a patch, of which a pipe is to get every byte. A running
+ * sandbox is not held still for as long as somebody reads: what there is to show waits in a file.
+ */
+int outlet_open(const struct invocation *invocation, const struct viewer *viewer, const char *name,
 		bool exact, struct outlet *ret, struct error *err);
 /* jib's own words, which are safe already. */
 int outlet_text(struct outlet *outlet, const char *text, struct error *err);
 /* All that git says; waits for it. */
 int outlet_git(struct outlet *outlet, struct viewer *viewer, struct viewer_git *git,
 	       struct error *err);
-int outlet_close(struct outlet *outlet, struct error *err);
+/* The last thing that is done with a viewer: it is closed when the sandbox is held still. */
+int outlet_close(struct outlet *outlet, struct viewer *viewer, struct error *err);
 void outlet_release(struct outlet *outlet);
 #define autooutlet __attribute__((cleanup(outlet_release)))
 
