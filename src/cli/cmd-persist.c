@@ -1,4 +1,6 @@
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/memory.h"
 #include "cli/commands.h"
@@ -16,6 +18,7 @@ static const struct option options[] = {
 	{0, "notes", NULL, "new notes too, as refs/notes/jib/NAME/..."},
 	{0, "stash", NULL, "stashes too, as refs/jib/NAME/stash/N"},
 	{0, "nested", NULL, "submodules that were added, and files of repositories inside too"},
+	{0, "export", "DIR", "write patches (for git am) and a bundle instead"},
 	{'n', "dry-run", NULL, "only tell what would come"},
 	LOOK_OPTIONS,
 	{0, NULL, NULL, NULL},
@@ -39,23 +42,29 @@ static const char *short_ref(const char *ref)
 	return str_starts(ref, heads) ? ref + strlen(heads) : ref;
 }
 
-static void describe(const struct persisted *item, bool dry_run, struct str *text)
+static const char *deed(const struct persisted *item, const struct persist_wishes *wishes)
 {
-	static const char *const done[] = {"created", "updated", "is there already"};
-	static const char *const would[] = {"would be created", "would be updated",
-					    "is there already"};
+	if (item->what == PERSIST_SAME)
+		return "is there already";
+	if (wishes->export_to)
+		return wishes->dry_run ? "would be written" : "written";
+	if (item->what == PERSIST_CREATED)
+		return wishes->dry_run ? "would be created" : "created";
+	return wishes->dry_run ? "would be updated" : "updated";
+}
 
-	str_add_escaped(text, short_ref(item->target), strlen(short_ref(item->target)));
-	str_addf(text, "  %s: ", (dry_run ? would : done)[item->what]);
+static void describe(const struct persisted *item, const struct persist_wishes *wishes,
+		     struct str *text)
+{
+	const char *name = short_ref(item->target);
+
+	str_add_escaped(text, name, strlen(name));
+	str_addf(text, "  %s: ", deed(item, wishes));
 	if (item->commits)
 		str_addf(text, "%zu commit%s", item->commits, item->commits == 1 ? "" : "s");
 	if (item->wip)
 		str_addf(text, "%suncommitted work", item->commits ? " and " : "");
-	if (!item->commits && !item->wip)
-		str_addf(text, "%.12s", item->new_oid);
-	else
-		str_addf(text, "  (%.12s)", item->new_oid);
-	str_add_char(text, '\n');
+	str_addf(text, item->commits || item->wip ? "  (%.12s)\n" : "%.12s\n", item->new_oid);
 }
 
 static json_t *result_json(const struct sandbox_repo *repo, const struct persist_result *result)
@@ -80,7 +89,8 @@ static json_t *result_json(const struct sandbox_repo *repo, const struct persist
 }
 
 /* What the user may want to do next. */
-static void say_next(const struct look *look, size_t repo, const struct persist_result *result)
+static void say_next(const struct look *look, size_t repo, const struct persist_wishes *wishes,
+		     const struct persist_result *result)
 {
 	const struct persisted *first = NULL;
 
@@ -89,6 +99,11 @@ static void say_next(const struct look *look, size_t repo, const struct persist_
 			first = &result->items[i];
 	if (!first)
 		return;
+	if (wishes->export_to) {
+		say("next: git am %s/%s/*.patch, or git fetch %s/%s.bundle %s", wishes->export_to,
+		    short_ref(first->source), wishes->export_to, look->sandbox.name, first->target);
+		return;
+	}
 	say("next: git -C %s merge %s", look->sandbox.repos[repo].host, short_ref(first->target));
 }
 
@@ -163,6 +178,7 @@ static int read_wishes(const struct invocation *invocation, struct wished *ret, 
 		.as = option_value(invocation, "as"),
 		.update = option_given(invocation, "update"),
 		.dry_run = option_given(invocation, "dry-run"),
+		.export_to = option_value(invocation, "export"),
 	};
 	if (ret->wishes.as && !*ret->wishes.as)
 		return error_set(err, ERR_USAGE, "--as: the name of a branch is missing");
@@ -174,17 +190,25 @@ static int persist_one(struct look *look, size_t repo, const struct wished *wish
 {
 	const struct sandbox_repo *which = &look->sandbox.repos[repo];
 	autopersist struct persist_result result = {0};
+	struct persist_wishes wishes = wished->wishes;
+	autofree char *below = wishes.export_to && look->sandbox.repo_count > 1
+				       ? xasprintf("%s/%s", wishes.export_to, which->name)
+				       : NULL;
 
-	if (persist_repository(&look->viewer, repo, &wished->wishes, &result, err) < 0)
+	if (below && mkdir(wishes.export_to, 0777) < 0 && errno != EEXIST)
+		return error_errno(err, "cannot make %s", wishes.export_to);
+	if (below)
+		wishes.export_to = below;
+	if (persist_repository(&look->viewer, repo, &wishes, &result, err) < 0)
 		return -1;
 	json_array_append_new(repos, result_json(which, &result));
 	for (size_t i = 0; i < result.count; i++)
-		describe(&result.items[i], wished->wishes.dry_run, text);
+		describe(&result.items[i], &wished->wishes, text);
 	if (!result.count)
 		str_add(text, "nothing to persist\n");
 	say_left_out(which, &result.state);
-	if (!wished->wishes.dry_run)
-		say_next(look, repo, &result);
+	if (!wishes.dry_run)
+		say_next(look, repo, &wishes, &result);
 	note(noting, which, &result);
 	return 0;
 }
@@ -198,7 +222,7 @@ static int persist_all(struct look *look, const struct wished *wished, json_t *r
 	for (size_t i = 0; i < look->sandbox.repo_count && result == 0; i++)
 		if (look->chosen[i])
 			result = persist_one(look, i, wished, &noting, repos, text, err);
-	if (result == 0 && !wished->wishes.dry_run)
+	if (result == 0 && !wished->wishes.dry_run && !wished->wishes.export_to)
 		result = end_noting(look, &noting, err);
 	memo_release(&noting.memo);
 	return result;

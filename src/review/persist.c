@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "git/git.h"
+#include "review/export.h"
 #include "review/quarantine.h"
 #include "review/tips.h"
 
@@ -29,6 +30,7 @@ struct persisting {
 	size_t repo;
 	const struct persist_wishes *wishes;
 	struct repository host;
+	bool hostless;
 	struct refs host_refs;
 	struct quarantine quarantine;
 	struct persist_result result;
@@ -70,6 +72,9 @@ static int find_host(struct persisting *p, struct error *err)
 
 	if (repository_find(path, &p->host, err) < 0 || strcmp(p->host.top, path) != 0) {
 		error_clear(err);
+		p->hostless = p->wishes->export_to != NULL;
+		if (p->hostless)
+			return 0;
 		error_set(err, ERR_NOT_FOUND, "the repository %s is not there any more", path);
 		return error_hint(err, "`jib persist --export DIR` writes patches and a bundle");
 	}
@@ -95,17 +100,17 @@ static void add_known(const char *oid, struct strv *oids)
 }
 
 /* What the sandbox started with, as far as the host still has it. */
-static int find_known(const struct persisting *p, struct strv *ret, struct error *err)
+static int find_known(const struct persisting *p, const struct git_place *place, struct strv *ret,
+		      struct error *err)
 {
 	const struct state *state = &p->result.state;
-	const struct git_place place = host_place(p);
 	autostrv struct strv oids = STRV_INIT;
 
 	if (*state->base)
 		add_known(state->base, &oids);
 	for (size_t i = 0; i < state->refs_then.count; i++)
 		add_known(state->refs_then.items[i].oid, &oids);
-	return quarantine_filter_known(&place, &oids, ret, err);
+	return quarantine_filter_known(place, &oids, ret, err);
 }
 
 /* Inside the quarantine they are called what they will be called on the host. */
@@ -129,8 +134,11 @@ static int receive(struct persisting *p, struct error *err)
 	bool sha256 = p->result.count && strlen(p->result.items[0].new_oid) == OID_HEX_MAX;
 
 	name_tips(p, &tips);
-	if (find_known(p, &known, err) < 0 ||
-	    quarantine_open(p->viewer->root, &p->host, sha256, &p->quarantine, err) < 0)
+	const struct git_place place = host_place(p);
+
+	if ((!p->hostless && find_known(p, &place, &known, err) < 0) ||
+	    quarantine_open(p->viewer->root, p->hostless ? NULL : &p->host, sha256, &p->quarantine,
+			    err) < 0)
 		return -1;
 	return quarantine_receive(&p->quarantine, p->viewer, p->repo, &tips, &known, err);
 }
@@ -296,7 +304,8 @@ static int refuse_move(const struct persisting *p, const struct persisted *item,
 static int judge(struct persisting *p, struct persisted *item, bool *ret_force, struct error *err)
 {
 	const struct git_place place = quarantine_place(&p->quarantine);
-	const struct ref *old = refs_find(&p->host_refs, item->target);
+	const struct ref *old =
+		p->wishes->export_to ? NULL : refs_find(&p->host_refs, item->target);
 	const char *const args[] = {"merge-base", "--is-ancestor", old ? old->oid : "",
 				    item->new_oid, NULL};
 	bool ours = false;
@@ -410,6 +419,18 @@ static int check_names(struct persisting *p, struct error *err)
 	return 0;
 }
 
+/* Whoever takes the files has what the sandbox started with. */
+static int export_all(const struct persisting *p, struct error *err)
+{
+	const struct git_place place = quarantine_place(&p->quarantine);
+	autostrv struct strv known = STRV_INIT;
+
+	if (find_known(p, &place, &known, err) < 0)
+		return -1;
+	return export_write(&p->quarantine, &p->result, &known, p->viewer->sandbox->name,
+			    p->wishes->export_to, err);
+}
+
 static int persist(struct persisting *p, struct error *err)
 {
 	if (find_host(p, err) < 0 || tips_find(p->viewer, p->repo, p->wishes, &p->result, err) < 0)
@@ -425,7 +446,9 @@ static int persist(struct persisting *p, struct error *err)
 	for (size_t i = 0; i < p->result.count; i++)
 		if (judge(p, &p->result.items[i], &force[i], err) < 0)
 			return -1;
-	return p->wishes->dry_run ? 0 : fetch(p, force, err);
+	if (p->wishes->dry_run)
+		return 0;
+	return p->wishes->export_to ? export_all(p, err) : fetch(p, force, err);
 }
 
 int persist_repository(struct viewer *viewer, size_t repo, const struct persist_wishes *wishes,

@@ -29,6 +29,8 @@ struct persist_wishes {
 	const char *as;		     /* the host's name for the only one */
 	bool update;		     /* fast-forward the host's own branch of that name */
 	bool dry_run;
+	const char *
+		export_to; /* a directory for patches and a bundle, instead of the host's repository */
 };
 
 enum persist_what { PERSIST_CREATED, PERSIST_UPDATED, PERSIST_SAME };
