@@ -127,9 +127,9 @@ static int hash_files(struct reading *r, struct side *side, struct error *err)
  * A file that its owner may not read is opened all the same, as git would not: the rights say what its
  * user may do, and what it holds is work.
  */
-static int open_closed(int directory, const struct frontier_entry *entry, struct error *err)
+static int open_closed(const struct frontier_entry *entry, struct error *err)
 {
-	autofd int place = open_beneath(directory, entry->path, O_PATH | O_NOFOLLOW, 0);
+	autofd int place = open_beneath(entry->directory, entry->inner, O_PATH | O_NOFOLLOW, 0);
 	struct stat st;
 
 	if (place < 0 || fstat(place, &st) < 0 || !S_ISREG(st.st_mode))
@@ -174,11 +174,9 @@ static void add_modify(struct str *stream, const char *mode, const char *what, c
 	str_add_char(stream, '\n');
 }
 
-static int add_link(struct reading *r, const struct side *side, const struct frontier_entry *entry,
-		    struct error *err)
+static int add_link(struct reading *r, const struct frontier_entry *entry, struct error *err)
 {
-	int directory = side->mount->lowers[entry->level];
-	autofd int fd = open_beneath(directory, entry->path, O_PATH | O_NOFOLLOW, 0);
+	autofd int fd = open_beneath(entry->directory, entry->inner, O_PATH | O_NOFOLLOW, 0);
 	size_t size = (size_t)entry->st.st_size + 1;
 	autofree char *target = xmalloc(size);
 	ssize_t len = fd < 0 ? -1 : readlinkat(fd, "", target, size);
@@ -208,8 +206,8 @@ static int file_mode(struct reading *r, const struct frontier_entry *entry, cons
 	return result < 0 ? -1 : 0;
 }
 
-static int add_file(struct reading *r, const struct side *side, const struct frontier_entry *entry,
-		    const char *oid, struct error *err)
+static int add_file(struct reading *r, const struct frontier_entry *entry, const char *oid,
+		    struct error *err)
 {
 	const char *mode;
 
@@ -219,7 +217,7 @@ static int add_file(struct reading *r, const struct side *side, const struct fro
 		add_modify(&r->stream, mode, oid, entry->path);
 		return 0;
 	}
-	autofd int fd = open_closed(side->mount->lowers[entry->level], entry, err);
+	autofd int fd = open_closed(entry, err);
 	autostr struct str bytes = STR_INIT;
 
 	if (fd < 0 || read_all(fd, INLINE_MAX, &bytes, err) < 0)
@@ -247,8 +245,8 @@ static int add_directory(struct reading *r, const struct frontier_entry *entry, 
 	return result < 0 ? -1 : 0;
 }
 
-static int add_entry(struct reading *r, const struct side *side, const struct frontier_entry *entry,
-		     const char *oid, struct error *err)
+static int add_entry(struct reading *r, const struct frontier_entry *entry, const char *oid,
+		     struct error *err)
 {
 	switch (entry->kind) {
 	case FRONTIER_GONE:
@@ -256,11 +254,11 @@ static int add_entry(struct reading *r, const struct side *side, const struct fr
 		add_remove(&r->stream, entry->path);
 		return 0;
 	case FRONTIER_LINK:
-		return add_link(r, side, entry, err);
+		return add_link(r, entry, err);
 	case FRONTIER_DIRECTORY:
 		return add_directory(r, entry, err);
 	case FRONTIER_FILE:
-		return add_file(r, side, entry, oid, err);
+		return add_file(r, entry, oid, err);
 	default:
 		return 0;
 	}
@@ -289,7 +287,7 @@ static int add_commit(struct reading *r, const struct side *side, int mark, cons
 	for (size_t i = 0; i < side->frontier.count; i++) {
 		const char *hashed = is_taken_file(side, i) ? side->oids.items[oid++] : "";
 
-		if (side->taken[i] && add_entry(r, side, &side->frontier.items[i], hashed, err) < 0)
+		if (side->taken[i] && add_entry(r, &side->frontier.items[i], hashed, err) < 0)
 			return -1;
 	}
 	str_addf(&r->stream, "\nls :%d \n", mark);
@@ -385,12 +383,32 @@ static int compare_left_out(const void *a, const void *b)
 	return strcmp(((const struct left_out *)a)->path, ((const struct left_out *)b)->path);
 }
 
+/* What was changed in directories that are mounted from the host, which are ignored. */
+static int add_carried(struct reading *r, struct error *err)
+{
+	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
+
+	for (size_t i = 0; i < repo->carried.len; i++) {
+		const struct view_mount *mount = viewer_carried(r->viewer, r->repo, i);
+		autofree char *prefix = xasprintf("%s/", repo->carried.items[i]);
+		struct frontier more = {0};
+
+		if (!mount)
+			continue;
+		if (frontier_read(mount, prefix, &more, err) < 0)
+			return -1;
+		frontier_add(&r->now.frontier, &more);
+	}
+	return 0;
+}
+
 static int read_sides(struct reading *r, struct error *err)
 {
 	autostate struct state unused = {0};
 
-	if (frontier_read(r->now.mount, &r->now.frontier, err) < 0 ||
-	    frontier_read(r->then.mount, &r->then.frontier, err) < 0)
+	if (frontier_read(r->now.mount, "", &r->now.frontier, err) < 0 ||
+	    frontier_read(r->then.mount, "", &r->then.frontier, err) < 0 ||
+	    (r->wishes->ignored && add_carried(r, err) < 0))
 		return -1;
 	r->state.newest = r->now.frontier.newest;
 	if (sort_side(r, &r->now, &r->state, err) < 0 || sort_side(r, &r->then, &unused, err) < 0)
