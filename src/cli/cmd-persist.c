@@ -3,11 +3,13 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/look.h"
 #include "cli/output.h"
 #include "review/memo.h"
 #include "review/persist.h"
+#include "review/pick.h"
 
 static const struct option options[] = {
 	{0, "as", "BRANCH", "the host's name of the branch, instead of jib/NAME/BRANCH"},
@@ -18,6 +20,7 @@ static const struct option options[] = {
 	{0, "notes", NULL, "new notes too, as refs/notes/jib/NAME/..."},
 	{0, "stash", NULL, "stashes too, as refs/jib/NAME/stash/N"},
 	{0, "nested", NULL, "submodules that were added, and files of repositories inside too"},
+	{'i', "interactive", NULL, "choose commits and files"},
 	{0, "export", "DIR", "write patches (for git am) and a bundle instead"},
 	{'n', "dry-run", NULL, "only tell what would come"},
 	LOOK_OPTIONS,
@@ -157,6 +160,32 @@ static int end_noting(const struct look *look, struct noting *noting, struct err
 	return memo_write(&look->sandbox, &noting->memo, err);
 }
 
+/* Commits one by one, then the files that were not committed. */
+static int choose(void *data, struct pick *pick, struct error *err)
+{
+	struct ask commits = ASK_INIT, files = ASK_INIT;
+	const char *branch = short_ref(pick->source);
+
+	(void)data;
+	for (size_t i = 0; i < pick->commit_count; i++) {
+		struct pick_commit *commit = &pick->commits[i];
+		autofree char *question = xasprintf("%s: bring the commit %.12s %s?", branch,
+						    commit->oid, commit->subject);
+
+		if (ask(&commits, question, &commit->chosen, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < pick->file_count; i++) {
+		struct pick_file *file = &pick->files[i];
+		autofree char *question = xasprintf("%s: bring the uncommitted %s (%c)?", branch,
+						    file->path, file->status);
+
+		if (ask(&files, question, &file->chosen, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 struct wished {
 	struct persist_wishes wishes;
 	struct strv branches;
@@ -179,6 +208,7 @@ static int read_wishes(const struct invocation *invocation, struct wished *ret, 
 		.update = option_given(invocation, "update"),
 		.dry_run = option_given(invocation, "dry-run"),
 		.export_to = option_value(invocation, "export"),
+		.choose = option_given(invocation, "interactive") ? choose : NULL,
 	};
 	if (ret->wishes.as && !*ret->wishes.as)
 		return error_set(err, ERR_USAGE, "--as: the name of a branch is missing");

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "git/git.h"
 #include "review/export.h"
+#include "review/pick.h"
 #include "review/quarantine.h"
 #include "review/tips.h"
 
@@ -33,6 +34,7 @@ struct persisting {
 	bool hostless;
 	struct refs host_refs;
 	struct quarantine quarantine;
+	struct strv known; /* what the sandbox started with, and the host still has */
 	struct persist_result result;
 };
 
@@ -129,18 +131,17 @@ static void name_tips(const struct persisting *p, struct refs *ret)
 
 static int receive(struct persisting *p, struct error *err)
 {
-	autostrv struct strv known = STRV_INIT;
 	autorefs struct refs tips = {0};
 	bool sha256 = p->result.count && strlen(p->result.items[0].new_oid) == OID_HEX_MAX;
 
 	name_tips(p, &tips);
 	const struct git_place place = host_place(p);
 
-	if ((!p->hostless && find_known(p, &place, &known, err) < 0) ||
+	if ((!p->hostless && find_known(p, &place, &p->known, err) < 0) ||
 	    quarantine_open(p->viewer->root, p->hostless ? NULL : &p->host, sha256, &p->quarantine,
 			    err) < 0)
 		return -1;
-	return quarantine_receive(&p->quarantine, p->viewer, p->repo, &tips, &known, err);
+	return quarantine_receive(&p->quarantine, p->viewer, p->repo, &tips, &p->known, err);
 }
 
 /* Judging. */
@@ -431,6 +432,59 @@ static int export_all(const struct persisting *p, struct error *err)
 			    p->wishes->export_to, err);
 }
 
+static void count_chosen(const struct pick *pick, struct persisted *item,
+			 struct persist_result *result)
+{
+	size_t commits = 0, files = 0;
+
+	for (size_t i = 0; i < pick->commit_count; i++)
+		commits += pick->commits[i].chosen;
+	for (size_t i = 0; i < pick->file_count; i++)
+		files += pick->files[i].chosen;
+	if (commits < pick->commit_count || files < pick->file_count)
+		result->whole = false;
+	item->commits = commits;
+	item->wip = files > 0;
+}
+
+/* Only of branches; what is left of one that nothing was chosen of is dropped. */
+static int choose(struct persisting *p, struct error *err)
+{
+	const struct git_place place = quarantine_place(&p->quarantine);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->result.count; i++) {
+		struct persisted *item = &p->result.items[i];
+		const char *const args[] = {"update-ref", item->target, item->new_oid, NULL};
+		bool branch = str_starts(item->target, heads);
+		autopick struct pick pick = {0};
+		autostr struct str output = STR_INIT;
+
+		if (branch &&
+		    (pick_read(&p->quarantine, item->source, item->new_oid, item->wip, &p->known,
+			       &pick, err) < 0 ||
+		     p->wishes->choose(p->wishes->data, &pick, err) < 0 ||
+		     pick_make(&p->quarantine, &pick, item->new_oid, item->new_oid, err) < 0))
+			return -1;
+		if (branch)
+			count_chosen(&pick, item, &p->result);
+		if (*item->new_oid && git_run(&place, args, &output, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < p->result.count; i++) {
+		struct persisted item = p->result.items[i];
+
+		if (*item.new_oid) {
+			p->result.items[kept++] = item;
+			continue;
+		}
+		free(item.source);
+		free(item.target);
+	}
+	p->result.count = kept;
+	return 0;
+}
+
 static int persist(struct persisting *p, struct error *err)
 {
 	if (find_host(p, err) < 0 || tips_find(p->viewer, p->repo, p->wishes, &p->result, err) < 0)
@@ -441,7 +495,8 @@ static int persist(struct persisting *p, struct error *err)
 		return 0;
 	autofree bool *force = xcalloc(p->result.count, sizeof *force);
 
-	if (check_names(p, err) < 0 || receive(p, err) < 0)
+	if (check_names(p, err) < 0 || receive(p, err) < 0 ||
+	    (p->wishes->choose && choose(p, err) < 0))
 		return -1;
 	for (size_t i = 0; i < p->result.count; i++)
 		if (judge(p, &p->result.items[i], &force[i], err) < 0)
@@ -464,6 +519,7 @@ int persist_repository(struct viewer *viewer, size_t repo, const struct persist_
 	int result = persist(&p, err);
 
 	quarantine_close(&p.quarantine);
+	strv_release(&p.known);
 	refs_release(&p.host_refs);
 	repository_release(&p.host);
 	if (result < 0) {

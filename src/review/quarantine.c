@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,30 +96,6 @@ struct git_place quarantine_place(const struct quarantine *q)
 	return (struct git_place){.directory = q->path, .git_dir = q->path, .own = true};
 }
 
-/* What git is to read, in memory: it may be more than fits into a pipe. */
-static int input_of(const struct str *text, int *ret, struct error *err)
-{
-	autofd int fd = memfd_create("input", MFD_CLOEXEC);
-
-	if (fd < 0 || write_all(fd, text->len ? text->s : "", text->len) < 0 ||
-	    lseek(fd, 0, SEEK_SET) < 0)
-		return error_errno(err, "cannot prepare the input of git");
-	*ret = steal_fd(&fd);
-	return 0;
-}
-
-static int run_with_input(const struct git_place *place, const char *const *args,
-			  const struct str *input, struct str *ret, struct error *err)
-{
-	struct git_place with_input = *place;
-	autofd int fd = -1;
-
-	if (input_of(input, &fd, err) < 0)
-		return -1;
-	with_input.input = fd;
-	return git_run(&with_input, args, ret, err);
-}
-
 int quarantine_filter_known(const struct git_place *place, const struct strv *oids,
 			    struct strv *ret, struct error *err)
 {
@@ -131,7 +106,7 @@ int quarantine_filter_known(const struct git_place *place, const struct strv *oi
 		str_addf(&input, "%s\n", oids->items[i]);
 	if (!oids->len)
 		return 0;
-	if (run_with_input(place, args, &input, &output, err) < 0)
+	if (git_run_with(place, args, &input, &output, err) < 0)
 		return -1;
 	char *rest = output.s;
 
@@ -154,7 +129,7 @@ static int stream(const struct quarantine *q, struct viewer *viewer, size_t repo
 	autofd int input = -1;
 	int ends[2];
 
-	if (input_of(wanted, &input, err) < 0)
+	if (git_input(wanted, &input, err) < 0)
 		return -1;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot make a pipe");
@@ -189,7 +164,7 @@ static int check_connected(const struct quarantine *q, const struct str *wanted,
 	const struct git_place place = quarantine_place(q);
 	autostr struct str output = STR_INIT;
 
-	if (run_with_input(&place, args, wanted, &output, err) < 0) {
+	if (git_run_with(&place, args, wanted, &output, err) < 0) {
 		err->code = ERR_CORRUPT;
 		return error_wrap(err, "objects are missing");
 	}
@@ -204,7 +179,7 @@ static int name_tips(const struct quarantine *q, const struct refs *tips, struct
 
 	for (size_t i = 0; i < tips->count; i++)
 		str_addf(&input, "create %s %s\n", tips->items[i].name, tips->items[i].oid);
-	return run_with_input(&place, args, &input, &output, err);
+	return git_run_with(&place, args, &input, &output, err);
 }
 
 static int receive(const struct quarantine *q, struct viewer *viewer, size_t repo,

@@ -40,10 +40,7 @@ const char *state_tree(const struct state *state, const char *tree)
 {
 	if (*tree)
 		return tree;
-	/* git knows it without having it. */
-	return strlen(state->now) == OID_HEX_MAX
-		       ? "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
-		       : "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+	return strlen(state->now) == OID_HEX_MAX ? EMPTY_TREE_SHA256 : EMPTY_TREE_SHA1;
 }
 
 /* One of the two trees: what differs from the one before, and how git is told of it. */
