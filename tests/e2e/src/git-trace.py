@@ -238,6 +238,8 @@ def read_events(path):
                 continue
             if resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", text):
                 text = begun.pop(pid, "") + resumed[1]
+                if text.startswith("execve("):
+                    continue  # told already
             result = re.search(r" = (-?\d+)[^=]*$", text)
             yield pid, text, int(result[1]) if result else None
 
