@@ -124,7 +124,7 @@ static int look_once(int dirfd, const char *path, bool read, struct content *ret
 {
 	struct stat before, after;
 	/* A path does not open what it names: to open a FIFO or a device is to act on it. */
-	autofd int where = open_unmounted(dirfd, path, O_PATH | O_NOFOLLOW, 0);
+	autofd int where = open_within(dirfd, path, O_PATH | O_NOFOLLOW);
 
 	*ret = (struct content){.kind = CONTENT_ABSENT};
 	if (where < 0)
@@ -200,7 +200,7 @@ bool content_equal(const struct content *a, const struct content *b)
 int content_open(int dirfd, const char *path, int *ret_fd, struct error *err)
 {
 	struct stat st;
-	autofd int where = open_unmounted(dirfd, path, O_PATH | O_NOFOLLOW, 0);
+	autofd int where = open_within(dirfd, path, O_PATH | O_NOFOLLOW);
 
 	if (where < 0 || fstat(where, &st) < 0)
 		return fail(err, "open", path);
@@ -217,7 +217,7 @@ int content_open(int dirfd, const char *path, int *ret_fd, struct error *err)
 static int copy_link(int dirfd, const char *path, int to, const char *name, struct error *err)
 {
 	char target[PATH_MAX];
-	autofd int where = open_unmounted(dirfd, path, O_PATH | O_NOFOLLOW, 0);
+	autofd int where = open_within(dirfd, path, O_PATH | O_NOFOLLOW);
 	ssize_t len = where < 0 ? -1 : readlinkat(where, "", target, sizeof target - 1);
 
 	if (len < 0)
@@ -228,27 +228,27 @@ static int copy_link(int dirfd, const char *path, int to, const char *name, stru
 	return 0;
 }
 
-static int copy_file(int dirfd, const char *path, int to, const char *name, mode_t mode,
-		     bool durable, struct error *err)
+static int copy_file(int dirfd, const char *path, const struct content_wish *wish, int to,
+		     const char *name, struct error *err)
 {
 	autofd int from = -1;
 
 	if (content_open(dirfd, path, &from, err) < 0)
 		return -1;
-	autofd int fd = open_beneath(to, name, O_WRONLY | O_CREAT | O_EXCL, mode);
+	autofd int fd = open_beneath(to, name, O_WRONLY | O_CREAT | O_EXCL, wish->mode);
 
-	if (fd < 0 || file_copy(from, fd) < 0 || (durable && fsync(fd) < 0))
+	if (fd < 0 || file_copy(from, fd) < 0 || (wish->exact && fchmod(fd, wish->mode) < 0) ||
+	    (wish->synced && fsync(fd) < 0))
 		return fail(err, "copy", path);
 	return 0;
 }
 
-int content_copy(int dirfd, const char *path, const struct content *seen, int to, const char *name,
-		 mode_t mode, bool durable, struct error *err)
+int content_copy(int dirfd, const char *path, const struct content *seen,
+		 const struct content_wish *wish, int to, const char *name, struct error *err)
 {
 	struct content copy;
-	int result = seen->kind == CONTENT_LINK
-			     ? copy_link(dirfd, path, to, name, err)
-			     : copy_file(dirfd, path, to, name, mode, durable, err);
+	int result = seen->kind == CONTENT_LINK ? copy_link(dirfd, path, to, name, err)
+						: copy_file(dirfd, path, wish, to, name, err);
 
 	if (result < 0 || content_look(to, name, &copy, err) < 0)
 		return -1;

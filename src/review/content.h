@@ -29,7 +29,7 @@ enum { CONTENT_HASH = 32 };
 
 struct content {
 	enum content_kind kind;
-	bool executable;	     /* of a file */
+	bool executable;	    /* of a file */
 	uint8_t hash[CONTENT_HASH]; /* SHA-256 of a file's bytes, or of a link's target */
 	uint64_t size;
 	mode_t mode; /* permissions of a file or a directory */
@@ -54,12 +54,15 @@ bool content_same_bytes(const struct content *a, const struct content *b);
  */
 int content_open(int dirfd, const char *path, int *ret_fd, struct error *err);
 
-/*
- * Makes a copy as the new `name` in `to`, which must be what was seen: else ERR_UNSTABLE. A file
- * gets `mode` less the umask, a new time, and is synced if `durable`.
- */
-int content_copy(int dirfd, const char *path, const struct content *seen, int to, const char *name,
-		 mode_t mode, bool durable, struct error *err);
+/* How a copy is made. */
+struct content_wish {
+	mode_t mode; /* of a file, less the umask */
+	bool exact;  /* whatever the umask */
+	bool synced;
+};
+/* Copies to the new `name` in `to`. ERR_UNSTABLE when that is not what was seen. */
+int content_copy(int dirfd, const char *path, const struct content *seen,
+		 const struct content_wish *wish, int to, const char *name, struct error *err);
 
 /* 64 hexadecimal digits, NUL-terminated. */
 void content_hash_text(const struct content *content, char ret[2 * CONTENT_HASH + 1]);
