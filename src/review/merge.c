@@ -1,6 +1,7 @@
 #include "review/merge.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "base/file.h"
