@@ -75,16 +75,15 @@ int merge_text(const struct merge *merge, struct verdict *verdict, bool executab
 	autostr struct str text = STR_INIT;
 	int conflicts = 0;
 
+	verdict->sided = true;
 	if (verdict->base.size > MERGE_MAX || verdict->host.size > MERGE_MAX ||
 	    verdict->theirs.size > MERGE_MAX)
 		return merge_conflict(verdict, "changed on both sides, and too large to be merged");
 	if (copy_versions(merge, verdict, err) < 0 || run_git(merge, &text, &conflicts, err) < 0 ||
 	    remove_versions(merge, err) < 0)
 		return -1;
-	if (conflicts >= MERGE_FAILED) {
-		verdict->sided = true;
+	if (conflicts >= MERGE_FAILED)
 		return merge_conflict(verdict, "binary, and changed on both sides");
-	}
 	if (file_replace_at(merge->scratch_fd, name, text.s, text.len, 0600, false, err) < 0 ||
 	    content_look(merge->scratch_fd, name, &verdict->result, err) < 0)
 		return -1;

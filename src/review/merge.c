@@ -35,6 +35,8 @@ int merge_conflict(struct verdict *verdict, const char *fmt, ...)
 	verdict->reason = reason;
 	verdict->kind = VERDICT_CONFLICT;
 	verdict->source = SOURCE_NONE;
+	verdict->markers = false;
+	verdict->conflicts = 0;
 	return 0;
 }
 
