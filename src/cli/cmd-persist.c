@@ -7,11 +7,17 @@
 #include "cli/commands.h"
 #include "cli/look.h"
 #include "cli/output.h"
+#include "cli/persist-apply.h"
 #include "review/memo.h"
 #include "review/persist.h"
 #include "review/pick.h"
 
 static const struct option options[] = {
+	{0, "apply", NULL, "into the host's work tree instead: a three-way merge, all or nothing"},
+	{0, "conflicts", "markers|refuse",
+	 "with --apply: write what merges, and mark what does not"},
+	{0, "include", "PATH", "with --apply: an ignored file or directory too (repeatable)"},
+	{0, "undo", NULL, "put back what the last --apply has changed"},
 	{0, "as", "BRANCH", "the host's name of the branch, instead of jib/NAME/BRANCH"},
 	{0, "update", NULL, "fast-forward the host's own branch of that name"},
 	{0, "branch", "BRANCH", "only this branch of the sandbox (repeatable)"},
@@ -258,7 +264,7 @@ static int persist_all(struct look *look, const struct wished *wished, json_t *r
 	return result;
 }
 
-static int persist(const struct invocation *invocation, struct error *err)
+static int persist_branches(const struct invocation *invocation, struct error *err)
 {
 	autolook struct look look = LOOK_INIT;
 	autostr struct str text = STR_INIT;
@@ -267,8 +273,6 @@ static int persist(const struct invocation *invocation, struct error *err)
 	bool json = option_given(invocation, "json");
 	int result = -1;
 
-	if (json)
-		output_quiet();
 	if (read_wishes(invocation, &wished, err) == 0 && look_open(invocation, &look, err) == 0)
 		result = persist_all(&look, &wished, repos, &text, err);
 	strv_release(&wished.branches);
@@ -281,12 +285,45 @@ static int persist(const struct invocation *invocation, struct error *err)
 			   err);
 }
 
+static int check_together(const struct invocation *invocation, struct error *err)
+{
+	static const char *const branches[] = {"as",   "update", "branch", "no-wip",
+					       "tags", "notes",	 "stash",  "export"};
+	static const char *const applying[] = {"conflicts", "include"};
+	bool apply = option_given(invocation, "apply"), undo = option_given(invocation, "undo");
+
+	for (size_t i = 0; i < ARRAY_SIZE(branches); i++)
+		if ((apply || undo) && option_given(invocation, branches[i]))
+			return error_set(err, ERR_USAGE, "--%s has no meaning with --%s",
+					 branches[i], apply ? "apply" : "undo");
+	for (size_t i = 0; i < ARRAY_SIZE(applying); i++)
+		if (!apply && option_given(invocation, applying[i]))
+			return error_set(err, ERR_USAGE, "--%s has a meaning with --apply only",
+					 applying[i]);
+	if (apply && undo)
+		return error_set(err, ERR_USAGE, "--apply and --undo exclude each other");
+	if (!undo && !invocation->arg_count)
+		return error_set(err, ERR_USAGE, "the name of a sandbox is missing");
+	return 0;
+}
+
+static int persist(const struct invocation *invocation, struct error *err)
+{
+	if (option_given(invocation, "json"))
+		output_quiet();
+	if (check_together(invocation, err) < 0)
+		return -1;
+	if (option_given(invocation, "undo"))
+		return persist_undo(invocation, err);
+	return option_given(invocation, "apply") ? persist_apply(invocation, err)
+						 : persist_branches(invocation, err);
+}
+
 const struct command cmd_persist = {
 	.name = "persist",
 	.synopsis = "NAME [options]",
-	.summary = "bring a sandbox's work to the host, as branches",
+	.summary = "bring a sandbox's work to the host: as branches, or into the work tree",
 	.options = options,
-	.min_args = 1,
 	.max_args = 1,
 	.failure = 1,
 	.run = persist,

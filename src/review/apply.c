@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "review/diff.h"
@@ -50,6 +51,18 @@ static const struct view_mount *mount_of(const struct reading *r, const char *pa
 	return viewer_mount(r->viewer, r->repo, base);
 }
 
+/*
+ * A directory that is mounted from the host is no snapshot: only what is older than the sandbox is what it
+ * started from.
+ */
+static bool is_older(const struct reading *r, const struct stat *st)
+{
+	struct tm tm = {0};
+
+	return strptime(r->viewer->sandbox->created, "%Y-%m-%dT%H:%M:%SZ", &tm) &&
+	       st->st_ctim.tv_sec < timegm(&tm);
+}
+
 /* One version: what is found in the layers, with what the sandbox has changed or without. */
 static int find_side(const struct reading *r, const char *path, bool base, struct side *ret,
 		     struct error *err)
@@ -62,7 +75,8 @@ static int find_side(const struct reading *r, const char *path, bool base, struc
 	*ret = (struct side){.kind = SIDE_ABSENT, .dirfd = -1};
 	if (stack_find(mount->lowers + skip, mount->lower_count - skip, inner, &entry, err) < 0)
 		return -1;
-	if (entry.kind != STACK_FILE && entry.kind != STACK_LINK)
+	if ((entry.kind != STACK_FILE && entry.kind != STACK_LINK) ||
+	    (skip && !is_older(r, &entry.st)))
 		return 0;
 	ret->kind = entry.kind == STACK_FILE ? SIDE_FILE : SIDE_LINK;
 	ret->executable = entry.kind == STACK_FILE && entry.st.st_mode & S_IXUSR;
@@ -154,6 +168,13 @@ int apply_read(struct viewer *viewer, size_t repo, const struct apply_wishes *wi
 		.nested = wishes->nested, .tags = true, .notes = true, .stash = true};
 	struct reading r = {.viewer = viewer, .repo = repo, .wishes = wishes};
 
+	if (viewer->sandbox->repos[repo].live_git_dir) {
+		error_set(err, ERR_UNSUPPORTED,
+			  "the sandbox %s is live: there is no snapshot to merge from",
+			  viewer->sandbox->name);
+		return error_hint(err, "bring it as a branch: jib persist %s",
+				  viewer->sandbox->name);
+	}
 	if (tips_find(viewer, repo, &all, &r.changes.found, err) < 0 ||
 	    compare(&r, &r.changes.found.state, NULL, err) < 0 || add_included(&r, err) < 0) {
 		apply_release(&r.changes);
