@@ -188,10 +188,16 @@ static int copy_data(int from, int to)
 	}
 }
 
-static int copy_content(int from, int to, const struct stat *st)
+int file_copy(int from, int to)
 {
+	struct stat st;
+
+	if (ioctl(to, FICLONE, from) == 0)
+		return 0;
+	if (fstat(from, &st) < 0)
+		return -1;
 	/* Not only where there are holes: a file may be compressed, or inline. */
-	if (st->st_blocks < st->st_size / 512)
+	if (st.st_blocks < st.st_size / 512)
 		return copy_data(from, to);
 	return copy_bytes(from, to, INT64_MAX);
 }
@@ -208,8 +214,7 @@ int file_copy_at(int from, int dirfd, const char *name, struct error *err)
 		return error_errno(err, "cannot create %s", name);
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	if ((ioctl(to, FICLONE, from) < 0 && copy_content(from, to, &st) < 0) ||
-	    fchmod(to, st.st_mode & 0777) < 0 || futimens(to, times) < 0)
+	if (file_copy(from, to) < 0 || fchmod(to, st.st_mode & 0777) < 0 || futimens(to, times) < 0)
 		return error_errno(err, "cannot copy %s", name);
 	return 0;
 }

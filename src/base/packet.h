@@ -31,6 +31,8 @@ enum message {
 	MESSAGE_INPUT,	   /* C: bytes for the terminal */
 	MESSAGE_RESIZE,	   /* C: u32 rows, u32 columns */
 	MESSAGE_WHERE,	   /* C: which process is init? only the monitor answers this */
+	MESSAGE_FREEZE,	   /* C: hold everything still; a client's, until it has gone */
+	MESSAGE_THAW,
 
 	/* init -> monitor, and monitor -> client where marked C */
 	MESSAGE_STARTED = 100, /* C: the pty's master as fd, if one was asked for */
@@ -39,6 +41,7 @@ enum message {
 	MESSAGE_OUTPUT,	       /* C: bytes from the terminal */
 	MESSAGE_REFUSED,       /* C: string why */
 	MESSAGE_HERE,	       /* C: u32 pid of init, as the host sees it */
+	MESSAGE_FROZEN,	       /* C: u32 errno; 0: everything is still now */
 
 	/* inside, between git's fsmonitor and init: see guest/changes.h */
 	MESSAGE_CHANGES = 200,

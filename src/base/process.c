@@ -59,7 +59,7 @@ int process_start(const struct process_spec *spec, struct process *ret, struct e
 	autofree char *program = find_program(spec->program);
 	pid_t pid = -1;
 
-	if (pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0) {
+	if (!spec->keeps_outputs && (pipe2(out, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0)) {
 		error_errno(err, "cannot make a pipe");
 		fd_close(&out[0]);
 		fd_close(&out[1]);
@@ -77,8 +77,10 @@ int process_start(const struct process_spec *spec, struct process *ret, struct e
 		posix_spawn_file_actions_adddup2(&actions, spec->stdin_fd, STDIN_FILENO);
 	else
 		posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, errors[1], STDERR_FILENO);
+	if (!spec->keeps_outputs) {
+		posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+		posix_spawn_file_actions_adddup2(&actions, errors[1], STDERR_FILENO);
+	}
 	errno = posix_spawnp(&pid, program, &actions, &attributes, spec->argv, spec->env);
 	bool failed = errno != 0;
 

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -24,6 +25,7 @@ struct process_spec {
 	char *const *env;    /* NULL-terminated */
 	int stdin_fd;	     /* -1 or 0: /dev/null */
 	size_t limit;	     /* of captured stdout, bytes; 0: 64 MiB */
+	bool keeps_outputs;  /* stdout and stderr are the caller's: nothing is captured */
 };
 
 struct process {

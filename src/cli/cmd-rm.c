@@ -18,7 +18,7 @@ static int refuse_work(void *data, const struct root *root, const struct sandbox
 
 	(void)data;
 	if (glance_at(root, sandbox, &glance, err) < 0 ||
-	    work_judge(root, sandbox, &glance, &work, err) < 0)
+	    work_judge(root, sandbox, &glance, true, &work, err) < 0)
 		return -1;
 	if (work != WORK_UNPERSISTED)
 		return 0;

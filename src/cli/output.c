@@ -47,10 +47,10 @@ void say(const char *fmt, ...)
 	print_line("jib: ", text);
 }
 
-static json_t *json_escaped(const char *text)
+json_t *output_json_text(const char *text)
 {
 	autostr struct str escaped = STR_INIT;
-	json_t *value = json_string(text);
+	json_t *value = text ? json_string(text) : json_null();
 
 	if (value)
 		return value;
@@ -65,11 +65,10 @@ void output_error(const struct error *err, bool json)
 
 	if (json) {
 		struct error ignored = ERROR_INIT;
-		json_t *hint = err->hint ? json_escaped(err->hint) : NULL;
-
 		output_json(json_pack("{s:{s:s,s:o,s:o?}}", "error", "code",
-				      error_code_name(err->code), "message", json_escaped(message),
-				      "hint", hint),
+				      error_code_name(err->code), "message",
+				      output_json_text(message), "hint",
+				      err->hint ? output_json_text(err->hint) : NULL),
 			    &ignored);
 		error_clear(&ignored);
 		return;

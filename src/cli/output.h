@@ -23,5 +23,8 @@ void output_error(const struct error *err, bool json);
 /* Text for stdout, as it is. */
 int output_text(const char *text, struct error *err);
 
+/* Any bytes as a JSON string: what is not UTF-8 as it would be shown on a terminal. NULL is null. */
+json_t *output_json_text(const char *text);
+
 /* Pretty-printed, with a newline. Takes the reference. */
 int output_json(json_t *value, struct error *err);

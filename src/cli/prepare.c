@@ -5,37 +5,7 @@
 
 #include "base/memory.h"
 #include "git/repository.h"
-#include "snapshot/settings.h"
-
-/*
- * A system configuration for git inside: the user's identity, aliases and ways of looking at
- * files. The files of patterns that the user's configuration names, or git would take, lie beside it.
- */
-static int set_git(struct plan *plan, const struct config *config, const char *top,
-		   struct error *err)
-{
-	autofree char *excludes = settings_file(config, "core.excludesfile", "ignore", top);
-	autofree char *attributes = settings_file(config, "core.attributesfile", "attributes", top);
-	autostr struct str text = STR_INIT;
-	autostr struct str ignore = STR_INIT;
-	autostr struct str rules = STR_INIT;
-
-	if (settings_patterns(excludes, &ignore, err) < 0 ||
-	    settings_patterns("/etc/gitattributes", &rules, err) < 0 ||
-	    settings_patterns(attributes, &rules, err) < 0)
-		return -1;
-	str_add(&text, "# Made by jib from the host's git configuration at each start.\n");
-	settings_global(config, &text);
-	if (ignore.len)
-		config_write_item(&text, "core.excludesFile", "/etc/gitignore");
-	if (rules.len)
-		config_write_item(&text, "core.attributesFile", "/etc/gitattributes");
-	free(plan->git_config);
-	plan->git_config = str_take(&text);
-	plan->git_ignore = ignore.len ? str_take(&ignore) : NULL;
-	plan->git_attributes = rules.len ? str_take(&rules) : NULL;
-	return 0;
-}
+#include "review/plan-git.h"
 
 static int add_each(struct plan *plan, const struct invocation *invocation,
 		    const struct config *config, const char *option, const char *key,
@@ -110,7 +80,7 @@ int prepare_plan(const struct invocation *invocation, const struct config *confi
 		      &plan.limits.cpu_milli, err) < 0 ||
 	    plan_check(&plan, sandbox, root_path, err) < 0 ||
 	    check_git_dirs(&plan, sandbox, err) < 0 ||
-	    set_git(&plan, config, config_place(sandbox), err) < 0)
+	    plan_set_git(&plan, config, config_place(sandbox), err) < 0)
 		return -1;
 	*ret = plan;
 	plan = (struct plan){0};

@@ -62,7 +62,7 @@ int report_judge(const struct root *root, struct report *report, struct error *e
 {
 	if (report->state == SANDBOX_BROKEN)
 		return 0;
-	return work_judge(root, &report->sandbox, &report->glance, &report->work, err);
+	return work_judge(root, &report->sandbox, &report->glance, false, &report->work, err);
 }
 
 struct gathering {

@@ -32,7 +32,7 @@ int config_start(const char *directory, struct process *ret, struct error *err)
 		"^(advice|alias|apply|author|blame|branch|checkout|clean|"
 		"color|column|commit|committer|core|diff|feature|fetch|filter|"
 		"format|gc|grep|i18n|index|init|interactive|jib|log|merge|notes|"
-		"pack|pull|push|rebase|rerere|sequence|stash|status|submodule|"
+		"pack|pager|pull|push|rebase|rerere|sequence|stash|status|submodule|"
 		"switch|tag|transfer|user|versionsort|worktree)\\.",
 		NULL};
 

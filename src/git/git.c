@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 
 /* A list: a colon, or a quote at the beginning, means more in it than in a path. */
@@ -30,6 +32,10 @@ static void add_environment(const struct git_place *place, struct strv *env)
 {
 	static const char *const dropped[] = {"GIT_",  "SSH_ASKPASS=", "LANGUAGE=", "LC_",
 					      "LANG=", "PAGER=",       "TERM="};
+	static const char *const alone[] = {
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
+		"GIT_NO_LAZY_FETCH=1",	 "GIT_GRAFT_FILE=/dev/null",	"GIT_ALLOW_PROTOCOL=",
+	};
 
 	for (char **item = environ; *item; item++) {
 		bool drop = false;
@@ -47,6 +53,11 @@ static void add_environment(const struct git_place *place, struct strv *env)
 	strv_add(env, "GIT_NO_REPLACE_OBJECTS=1");
 	strv_add(env, "GIT_PAGER=cat");
 	strv_add(env, "GIT_EDITOR=/bin/false");
+	if (place->own)
+		for (size_t i = 0; i < ARRAY_SIZE(alone); i++)
+			strv_add(env, alone[i]);
+	for (const char *const *item = place->env; item && *item; item++)
+		strv_add(env, *item);
 	if (place->git_dir)
 		strv_addf(env, "GIT_DIR=%s", place->git_dir);
 	if (place->work_tree)
@@ -103,8 +114,7 @@ int git_start(const struct git_place *place, const char *const *args, struct pro
 	return 0;
 }
 
-/* The line that says what went wrong is the last one that begins with fatal: or error:. */
-static void quote_errors(const struct str *errors, struct str *ret)
+void git_quote_errors(const struct str *errors, struct str *ret)
 {
 	const char *line = errors->len ? errors->s : "";
 	const char *best = line;
@@ -138,7 +148,7 @@ int git_finish(struct process *process, struct str *ret, int *ret_status, struct
 		return 0;
 	if (WIFSIGNALED(status))
 		return error_set(err, ERR_GIT, "git was killed by signal %d", WTERMSIG(status));
-	quote_errors(&errors, &quoted);
+	git_quote_errors(&errors, &quoted);
 	return error_set(err, ERR_GIT, "git failed: %s",
 			 quoted.len ? quoted.s : "without a message");
 }
@@ -151,4 +161,27 @@ int git_run(const struct git_place *place, const char *const *args, struct str *
 	if (git_start(place, args, &process, err) < 0)
 		return -1;
 	return git_finish(&process, ret, NULL, NULL, err);
+}
+
+int git_input(const struct str *text, int *ret_fd, struct error *err)
+{
+	autofd int fd = memfd_create("input", MFD_CLOEXEC);
+
+	if (fd < 0 || write_all(fd, text->len ? text->s : "", text->len) < 0 ||
+	    lseek(fd, 0, SEEK_SET) < 0)
+		return error_errno(err, "cannot prepare the input of git");
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int git_run_with(const struct git_place *place, const char *const *args, const struct str *input,
+		 struct str *ret, struct error *err)
+{
+	struct git_place with_input = *place;
+	autofd int fd = -1;
+
+	if (git_input(input, &fd, err) < 0)
+		return -1;
+	with_input.input = fd;
+	return git_run(&with_input, args, ret, err);
 }

@@ -18,6 +18,7 @@
 #include "base/packet.h"
 #include "base/spawn.h"
 #include "guest/changes.h"
+#include "guest/freeze.h"
 #include "guest/notify.h"
 
 struct command {
@@ -38,6 +39,7 @@ struct init {
 	int working; /* a pipe that is open as long as a child of notify.h works, and its lock */
 	int worked;  /* its end for reading */
 	bool linger;
+	struct freeze freeze;
 };
 
 enum { FIRST_COMMAND = 1 };
@@ -303,6 +305,38 @@ static void handle_signal(const struct init *init, struct packet *packet)
 			kill(-init->commands[i].pid, (int)number);
 }
 
+static bool reap(struct init *init);
+
+/*
+ * What a worker has begun it ends: in the middle of a rename no directory is what anybody made it.
+ * Nobody asks for another one meanwhile, because all who could are stopped.
+ */
+static void finish_workers(struct init *init)
+{
+	enum { WORKER_MS = 10, TRIES = 1000 };
+
+	for (int i = 0; i < TRIES && init->worker_count; i++) {
+		for (size_t k = 0; k < init->worker_count; k++)
+			kill(init->workers[k].pid, SIGCONT);
+		poll(&(struct pollfd){.fd = init->signals, .events = POLLIN}, 1, WORKER_MS);
+		reap(init);
+	}
+}
+
+static void handle_freeze(struct init *init)
+{
+	autopacket struct packet answer = PACKET_INIT;
+	int failed = 0;
+
+	if (!init->freeze.frozen) {
+		freeze_begin(&init->freeze);
+		finish_workers(init);
+		failed = freeze_await(&init->freeze) < 0 ? errno : 0;
+	}
+	packet_put_u32(&answer, (uint32_t)failed);
+	reply(init, MESSAGE_FROZEN, 0, &answer);
+}
+
 /* Returns whether the monitor is still there. */
 static bool handle_message(struct init *init)
 {
@@ -320,6 +354,12 @@ static bool handle_message(struct init *init)
 		break;
 	case MESSAGE_STOP:
 		kill(-1, SIGTERM);
+		break;
+	case MESSAGE_FREEZE:
+		handle_freeze(init);
+		break;
+	case MESSAGE_THAW:
+		freeze_thaw(&init->freeze);
 		break;
 	default:
 		break;

@@ -63,7 +63,7 @@ static char *why_held(const struct root *root, const struct sandbox *sandbox,
 	if (state == SANDBOX_RUNNING)
 		return xstrdup("it is running");
 	if (refuse_mounted(sandbox, &failure) < 0 ||
-	    work_judge(root, sandbox, &glance, &candidate->work, &failure) < 0)
+	    work_judge(root, sandbox, &glance, false, &candidate->work, &failure) < 0)
 		return first_line(&failure);
 	return NULL;
 }
@@ -121,7 +121,7 @@ static int check_still(void *data, const struct root *root, const struct sandbox
 	enum work work;
 
 	if (glance_at(root, sandbox, &glance, err) < 0 ||
-	    work_judge(root, sandbox, &glance, &work, err) < 0)
+	    work_judge(root, sandbox, &glance, true, &work, err) < 0)
 		return -1;
 	/* Of one that has never run the lease is as new as this look. */
 	bool used = candidate->has_run &&

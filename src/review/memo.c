@@ -30,6 +30,7 @@ void memo_release(struct memo *memo)
 		free(repo->refs);
 		free(repo->name);
 		free(repo->host);
+		free(repo->tree);
 	}
 	free(memo->repos);
 	free(memo->fingerprint);
@@ -68,16 +69,6 @@ static int take(const struct sandbox *sandbox, struct marks *marks, struct error
 
 int memo_fingerprint(const struct sandbox *sandbox, char **ret, struct error *err)
 {
-	enum sandbox_state state;
-
-	if (sandbox_state(sandbox, &state, err) < 0)
-		return -1;
-	/*
-	 * What is mapped into memory and was written to gets no new time when it is written to
-	 * again, until the kernel has brought it to the disk.
-	 */
-	if (state == SANDBOX_RUNNING && syncfs(sandbox->fd) < 0)
-		return error_errno(err, "cannot sync the sandbox %s", sandbox->name);
 	for (int i = 0; i < TRIES; i++) {
 		automarks struct marks marks = {0};
 		struct timespec before;
@@ -119,8 +110,9 @@ static json_t *memo_to_json(const struct memo *memo)
 	for (size_t i = 0; i < memo->repo_count; i++) {
 		const struct memo_repo *repo = &memo->repos[i];
 		json_t *refs = refs_to_json(repo);
-		json_t *item = json_pack("{s:s,s:s,s:b,s:o}", "name", repo->name, "host",
-					 repo->host, "applied", repo->applied, "refs", refs);
+		json_t *item =
+			json_pack("{s:s,s:s,s:b,s:s?,s:o}", "name", repo->name, "host", repo->host,
+				  "applied", repo->applied, "tree", repo->tree, "refs", refs);
 
 		if (json_array_append_new(repos, item) < 0) {
 			json_decref(repos);
@@ -166,12 +158,14 @@ static bool read_repo(const json_t *item, struct memo *memo)
 	const char *name = json_string_value(json_object_get(item, "name"));
 	const char *host = json_string_value(json_object_get(item, "host"));
 	const json_t *applied = json_object_get(item, "applied");
+	const char *tree = json_string_value(json_object_get(item, "tree"));
 
 	if (!name || !host || !json_is_boolean(applied))
 		return false;
 	struct memo_repo *repo = memo_add_repo(memo, name, host);
 
 	repo->applied = json_is_true(applied);
+	repo->tree = tree ? xstrdup(tree) : NULL;
 	return read_refs(json_object_get(item, "refs"), repo);
 }
 

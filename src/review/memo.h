@@ -36,6 +36,7 @@ struct memo_repo {
 	char *name; /* in the sandbox */
 	char *host; /* the host's work tree */
 	bool applied;
+	char *tree; /* the work tree that came, as a tree id; or NULL */
 	struct memo_ref *refs;
 	size_t ref_count;
 };
@@ -61,8 +62,9 @@ const struct memo_repo *memo_find_repo(const struct memo *memo, const char *name
 
 /*
  * The fingerprint of what the sandbox holds now (marks.h), for memo_write(). Nothing may be running
- * in it, or it is frozen. A change that comes later, be it in the next moment, makes another one.
- * ERR_UNSTABLE when it keeps changing.
+ * in it, also not frozen: what is mapped into memory and was written to gets no new time when it is
+ * written to again, until the kernel has brought it to the disk. A change that comes later, be it in
+ * the next moment, makes another one. ERR_UNSTABLE when it keeps changing.
  */
 int memo_fingerprint(const struct sandbox *sandbox, char **ret, struct error *err);
 

@@ -38,6 +38,10 @@ struct client {
 	bool attached;
 	struct str behind; /* output that it has not taken yet */
 	int64_t stuck_since;
+	bool freezes; /* everything is held still for it, */
+	bool told;    /* and it knows */
+	bool waits;   /* with a command for which it is still held */
+	struct packet command_later;
 };
 
 struct monitor {
@@ -129,10 +133,41 @@ static int send_first(struct monitor *m, struct packet *packet, struct error *er
 
 /* Clients. */
 
+static void forward_spawn(struct monitor *m, struct client *client, struct packet *packet);
+
+static bool is_frozen(const struct monitor *m)
+{
+	for (size_t i = 0; i < m->client_count; i++)
+		if (m->clients[i].freezes)
+			return true;
+	return false;
+}
+
+/* Nobody looks any more: what had to wait starts now. */
+static void thaw(struct monitor *m)
+{
+	autoerror struct error ignored = ERROR_INIT;
+
+	packet_send(m->started.control, MESSAGE_THAW, 0, NULL, &ignored);
+	for (size_t i = m->client_count; i-- > 0;) {
+		struct client *client = &m->clients[i];
+
+		if (!client->waits)
+			continue;
+		autopacket struct packet packet = client->command_later;
+
+		client->waits = false;
+		client->command_later = (struct packet)PACKET_INIT;
+		forward_spawn(m, client, &packet);
+	}
+}
+
 static void drop_client(struct monitor *m, struct client *client)
 {
 	autoerror struct error ignored = ERROR_INIT;
 	autopacket struct packet packet = PACKET_INIT;
+
+	bool froze = client->freezes;
 
 	if (client->command) {
 		/* Its terminal is gone: the command hears of it as it would of any. */
@@ -141,7 +176,10 @@ static void drop_client(struct monitor *m, struct client *client)
 	}
 	fd_close(&client->fd);
 	str_release(&client->behind);
+	packet_release(&client->command_later);
 	*client = m->clients[--m->client_count];
+	if (froze && !is_frozen(m))
+		thaw(m);
 }
 
 static void answer(struct monitor *m, struct client *client, uint32_t type, struct packet *packet)
@@ -180,7 +218,8 @@ static void accept_client(struct monitor *m)
 	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
 	    (peer.uid != geteuid() && peer.uid != 0))
 		return;
-	m->clients[m->client_count++] = (struct client){.fd = steal_fd(&fd)};
+	m->clients[m->client_count++] =
+		(struct client){.fd = steal_fd(&fd), .command_later = PACKET_INIT};
 }
 
 /* The earliest deadline of all who have asked counts. */
@@ -236,7 +275,18 @@ static void handle_client(struct monitor *m, struct client *client)
 	}
 	switch (packet.type) {
 	case MESSAGE_SPAWN:
+		if (is_frozen(m) && !client->waits) {
+			client->waits = true;
+			client->command_later = packet;
+			packet = (struct packet)PACKET_INIT;
+			break;
+		}
 		forward_spawn(m, client, &packet);
+		break;
+	case MESSAGE_FREEZE:
+		client->freezes = true;
+		packet_release(&packet);
+		packet_send(m->started.control, MESSAGE_FREEZE, 0, NULL, &err);
 		break;
 	case MESSAGE_SIGNAL:
 		if (client->command)
@@ -420,6 +470,29 @@ static void pass_on(struct monitor *m, struct packet *packet)
 		}
 }
 
+/* Everything is still, or cannot be held so: all who wait for that are told. */
+static void frozen(struct monitor *m, struct packet *packet)
+{
+	autoerror struct error ignored = ERROR_INIT;
+	uint32_t failed = EPROTO;
+
+	packet_get_u32(packet, &failed, &ignored);
+	for (size_t i = m->client_count; i-- > 0;) {
+		struct client *client = &m->clients[i];
+		autopacket struct packet copy = PACKET_INIT;
+
+		if (!client->freezes || client->told)
+			continue;
+		client->told = true;
+		client->freezes = failed == 0;
+		packet_put_u32(&copy, failed);
+		answer(m, client, MESSAGE_FROZEN, &copy);
+	}
+	/* The last one may have gone while init was busy. */
+	if (!is_frozen(m))
+		thaw(m);
+}
+
 static void handle_init(struct monitor *m)
 {
 	autoerror struct error err = ERROR_INIT;
@@ -436,7 +509,9 @@ static void handle_init(struct monitor *m)
 	}
 	bool first = packet.id <= FIRST_COMMAND;
 
-	if (first && packet.type == MESSAGE_STARTED && !m->running)
+	if (packet.type == MESSAGE_FROZEN)
+		frozen(m, &packet);
+	else if (first && packet.type == MESSAGE_STARTED && !m->running)
 		first_started(m, &packet);
 	else if (first && packet.type == MESSAGE_FAILED && !m->running)
 		first_failed(m, &packet);
@@ -562,6 +637,7 @@ static void release(struct monitor *m)
 	for (size_t i = 0; i < m->client_count; i++) {
 		fd_close(&m->clients[i].fd);
 		str_release(&m->clients[i].behind);
+		packet_release(&m->clients[i].command_later);
 	}
 	if (m->listener >= 0)
 		unlinkat(m->request->sandbox->fd, "control", 0);

@@ -19,6 +19,11 @@ void plan_release(struct plan *plan)
 		fd_close(&plan->binds[i].fd);
 	}
 	free(plan->binds);
+	for (size_t i = 0; i < plan->file_count; i++) {
+		free(plan->files[i].path);
+		free(plan->files[i].text);
+	}
+	free(plan->files);
 	free(plan->hostname);
 	free(plan->user);
 	free(plan->shell);
@@ -201,6 +206,23 @@ int plan_add_bind(struct plan *plan, const char *text, struct error *err)
 	plan->binds = xreallocarray(plan->binds, plan->bind_count + 1, sizeof *plan->binds);
 	plan->binds[plan->bind_count++] = bind;
 	return 0;
+}
+
+static void add_file(struct plan *plan, const char *path, const char *text, bool link)
+{
+	plan->files = xreallocarray(plan->files, plan->file_count + 1, sizeof *plan->files);
+	plan->files[plan->file_count++] =
+		(struct plan_file){.path = xstrdup(path), .text = xstrdup(text), .link = link};
+}
+
+void plan_add_file(struct plan *plan, const char *path, const char *text)
+{
+	add_file(plan, path, text, false);
+}
+
+void plan_add_link(struct plan *plan, const char *path, const char *target)
+{
+	add_file(plan, path, target, true);
 }
 
 int plan_add_env(struct plan *plan, const char *text, struct error *err)

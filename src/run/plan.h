@@ -24,6 +24,13 @@ struct plan_bind {
 	int fd; /* the source, O_PATH */
 };
 
+/* A small file, or with `link` a symbolic link, that is made in the root: see `looking`. */
+struct plan_file {
+	char *path; /* absolute inside, below /run/jib */
+	char *text;
+	bool link;
+};
+
 struct plan {
 	char *hostname;
 	char *user;
@@ -40,6 +47,10 @@ struct plan {
 	struct plan_bind *binds;
 	size_t bind_count;
 	struct cgroup_limits limits;
+	/* The sandbox is looked at, nothing of it can be written, and its own programs never run (view_peek()). */
+	bool looking;
+	struct plan_file *files;
+	size_t file_count;
 };
 
 void plan_release(struct plan *plan);
@@ -50,6 +61,10 @@ int plan_start(const struct sandbox *sandbox, struct plan *ret, struct error *er
 
 /* "SRC[:DST][:ro|rw]"; read-only unless said otherwise. */
 int plan_add_bind(struct plan *plan, const char *text, struct error *err);
+
+/* A file, or a symbolic link. */
+void plan_add_file(struct plan *plan, const char *path, const char *text);
+void plan_add_link(struct plan *plan, const char *path, const char *target);
 
 /* "NAME=VALUE", or "NAME" for the caller's own value. */
 int plan_add_env(struct plan *plan, const char *text, struct error *err);

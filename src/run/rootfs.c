@@ -419,26 +419,27 @@ static int add_view(int root, const struct view *view, const struct view_mount *
 
 /*
  * The sandbox may have moved away what a carried directory lies in, and put something else there:
- * then it has no place, and what was written in it stays in its upper.
+ * then it has no place, and what was written in it stays in its upper. Who only looks cannot make it.
  */
-static bool has_lost_place(int root, const struct view_mount *mount)
+static bool has_lost_place(int root, const struct plan *plan, const struct view_mount *mount)
 {
 	autofd int place = open_beneath(root, relative(mount->target), O_PATH | O_DIRECTORY, 0);
 
-	return mount->kind == VIEW_CARRIED && place < 0 && (errno == ENOTDIR || errno == ELOOP);
+	return mount->kind == VIEW_CARRIED && place < 0 &&
+	       (errno == ENOTDIR || errno == ELOOP || (plan->looking && errno == ENOENT));
 }
 
-static int add_views(int root, const struct sandbox *sandbox, const struct view *view,
-		     struct error *err)
+static int add_views(int root, const struct plan *plan, const struct sandbox *sandbox,
+		     const struct view *view, struct error *err)
 {
 	for (size_t i = 0; i < view->count; i++)
-		if (!has_lost_place(root, &view->mounts[i]) &&
+		if (!has_lost_place(root, plan, &view->mounts[i]) &&
 		    add_view(root, view, &view->mounts[i], err) < 0)
 			return -1;
 	for (size_t i = 0; i < sandbox->repo_count; i++) {
 		const struct sandbox_repo *repo = &sandbox->repos[i];
 
-		if (!repo->git_path)
+		if (!repo->git_path || plan->looking)
 			continue;
 		autofree char *path = xasprintf("%s/.git", repo->path);
 		autofd int source = -1, target = -1;
@@ -468,19 +469,69 @@ static int open_source(const struct plan_bind *bind, int *ret, struct error *err
 	return 0;
 }
 
-static int add_binds(int root, const struct plan *plan, struct error *err)
+static void close_sources(const struct plan *plan, int *sources)
+{
+	for (size_t i = 0; sources && i < plan->bind_count; i++)
+		fd_close(&sources[i]);
+	free(sources);
+}
+
+/* Before the new root covers the store's .tmp, where what is bound for who looks may lie. */
+static int open_sources(const struct plan *plan, int **ret, struct error *err)
+{
+	int *sources = xcalloc(plan->bind_count + 1, sizeof *sources);
+
+	for (size_t i = 0; i < plan->bind_count; i++)
+		sources[i] = -1;
+	for (size_t i = 0; i < plan->bind_count; i++)
+		if (open_source(&plan->binds[i], &sources[i], err) < 0) {
+			close_sources(plan, sources);
+			return error_wrap(err, "--bind %s", plan->binds[i].source);
+		}
+	*ret = sources;
+	return 0;
+}
+
+static int add_binds(int root, const struct plan *plan, const int *sources, struct error *err)
 {
 	for (size_t i = 0; i < plan->bind_count; i++) {
 		const struct plan_bind *bind = &plan->binds[i];
 		unsigned int flags = BIND_NO_DEVICES | BIND_RECURSIVE;
-		autofd int source = -1, target = -1;
+		autofd int target = -1;
 
-		if (open_source(bind, &source, err) < 0 ||
-		    bind_target(root, bind, &target, err) < 0 ||
-		    mount_bind(source, target, bind->writable ? flags : flags | BIND_READ_ONLY,
+		if (bind_target(root, bind, &target, err) < 0 ||
+		    mount_bind(sources[i], target, bind->writable ? flags : flags | BIND_READ_ONLY,
 			       err) < 0)
 			return error_wrap(err, "--bind %s", bind->source);
 	}
+	return 0;
+}
+
+static int add_file(int root, const struct plan_file *file, struct error *err)
+{
+	const char *slash = strrchr(file->path, '/');
+	autofree char *parent = xstrndup(file->path, (size_t)(slash - file->path));
+	autofd int dir = -1;
+
+	if (open_directory(root, parent, &dir, err) < 0)
+		return -1;
+	if (file->link) {
+		if (symlinkat(file->text, dir, slash + 1) < 0)
+			return error_errno(err, "cannot create %s in the sandbox", file->path);
+		return 0;
+	}
+	autofd int fd = open_beneath(dir, slash + 1, O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+	if (fd < 0 || write_all(fd, file->text, strlen(file->text)) < 0)
+		return error_errno(err, "cannot write %s in the sandbox", file->path);
+	return 0;
+}
+
+static int add_files(int root, const struct plan *plan, struct error *err)
+{
+	for (size_t i = 0; i < plan->file_count; i++)
+		if (add_file(root, &plan->files[i], err) < 0)
+			return -1;
 	return 0;
 }
 
@@ -514,14 +565,11 @@ static int add_proc(int root, struct error *err)
 	return hide_keys(root, err);
 }
 
-int rootfs_enter(const struct plan *plan, const struct sandbox *sandbox, const struct view *view,
-		 const struct root *store, struct error *err)
+static int build_root(const struct plan *plan, const struct sandbox *sandbox,
+		      const struct view *view, const struct hidden *hidden, int scratch,
+		      const int *sources, struct error *err)
 {
-	__attribute__((cleanup(hidden_release))) struct hidden hidden = {0};
-	int scratch = store->temp;
-
-	if (find_hidden(sandbox, store, &hidden, err) < 0 || mount_make_private(err) < 0 ||
-	    mount_tmpfs(scratch, "mode=0755", err) < 0)
+	if (mount_make_private(err) < 0 || mount_tmpfs(scratch, "mode=0755", err) < 0)
 		return -1;
 	/* The fd still means what is covered: the mount is reached through its path. */
 	autofree char *path = realpath(fd_path(scratch).s, NULL);
@@ -529,12 +577,27 @@ int rootfs_enter(const struct plan *plan, const struct sandbox *sandbox, const s
 
 	if (root < 0)
 		return error_errno(err, "cannot open the sandbox's root");
-	if (add_system(root, &hidden, err) < 0 ||
-	    add_etc(root, plan, sandbox->home, &hidden, err) < 0 || add_devices(root, err) < 0 ||
+	if (add_system(root, hidden, err) < 0 ||
+	    add_etc(root, plan, sandbox->home, hidden, err) < 0 || add_devices(root, err) < 0 ||
 	    add_scratch(root, err) < 0 || add_guest(root, plan, err) < 0 ||
 	    make_mount_points(root, plan, sandbox, err) < 0 ||
-	    add_views(root, sandbox, view, err) < 0 || add_binds(root, plan, err) < 0 ||
+	    add_views(root, plan, sandbox, view, err) < 0 ||
+	    add_binds(root, plan, sources, err) < 0 || add_files(root, plan, err) < 0 ||
 	    add_proc(root, err) < 0)
 		return -1;
 	return mount_pivot(root, err);
+}
+
+int rootfs_enter(const struct plan *plan, const struct sandbox *sandbox, const struct view *view,
+		 const struct root *store, struct error *err)
+{
+	__attribute__((cleanup(hidden_release))) struct hidden hidden = {0};
+	int *sources = NULL;
+
+	if (find_hidden(sandbox, store, &hidden, err) < 0 || open_sources(plan, &sources, err) < 0)
+		return -1;
+	int result = build_root(plan, sandbox, view, &hidden, store->temp, sources, err);
+
+	close_sources(plan, sources);
+	return result;
 }

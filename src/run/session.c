@@ -384,3 +384,25 @@ int session_where(const struct sandbox *sandbox, pid_t *ret_pid, int *ret_keep, 
 	*ret_keep = steal_fd(&monitor);
 	return 0;
 }
+
+int session_freeze(const struct sandbox *sandbox, int *ret_keep, struct error *err)
+{
+	autofd int monitor = -1;
+	autopacket struct packet packet = PACKET_INIT;
+	uint32_t failed;
+
+	if (connect_monitor(sandbox, &monitor, err) < 0)
+		return -1;
+	if (packet_send(monitor, MESSAGE_FREEZE, 0, NULL, err) != 0 ||
+	    packet_receive(monitor, false, &packet, err) != 0 || packet.type == MESSAGE_REFUSED)
+		return lost(sandbox, err);
+	if (packet.type != MESSAGE_FROZEN || packet_get_u32(&packet, &failed, err) < 0)
+		return error_set(err, ERR_PROTOCOL, "the monitor sent something unexpected");
+	if (failed) {
+		error_set(err, ERR_RUNNING, "what runs in the sandbox %s cannot be held still: %s",
+			  sandbox->name, strerror((int)failed));
+		return error_hint(err, "`jib stop %s` first", sandbox->name);
+	}
+	*ret_keep = steal_fd(&monitor);
+	return 0;
+}

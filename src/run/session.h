@@ -27,5 +27,12 @@ int session_attach(const struct sandbox *sandbox, int *ret_status, bool *ret_lef
 /* Asks everything inside to end, kills it after the grace, and waits until it is gone. */
 int session_stop(const struct sandbox *sandbox, uint32_t grace_ms, struct error *err);
 
+/*
+ * Holds everything that runs in the sandbox still until *ret_keep is closed, be it by the end of the
+ * process: for who looks at its files. What wants to start meanwhile waits. ERR_RUNNING when it cannot be
+ * had.
+ */
+int session_freeze(const struct sandbox *sandbox, int *ret_keep, struct error *err);
+
 /* The pid of the sandbox's init. It stays this process at least as long as *ret_keep is open. */
 int session_where(const struct sandbox *sandbox, pid_t *ret_pid, int *ret_keep, struct error *err);

@@ -73,9 +73,11 @@ static int enter_root(const struct child *child, struct uppers *uppers, struct e
 	if (fd < 0)
 		return error_errno(err, "cannot open the sandbox %s", sandbox.name);
 	sandbox.fd = fd;
-	if (view_open(&root, &sandbox, child->forgetful, &view, err) < 0)
+	if (child->plan->looking ? view_peek(&root, &sandbox, &view, err) < 0
+				 : view_open(&root, &sandbox, child->forgetful, &view, err) < 0)
 		return -1;
-	uppers_open(&root, &sandbox, uppers);
+	if (!child->plan->looking)
+		uppers_open(&root, &sandbox, uppers);
 	return rootfs_enter(child->plan, &sandbox, &view, &root, err);
 }
 

@@ -167,6 +167,8 @@ static void count_change(struct surveying *s, const struct place *place)
 		all->tree++;
 		s->result->repos[place->repo].tree++;
 		break;
+	case VIEW_BESIDE: /* of view_peek() alone */
+		break;
 	}
 }
 

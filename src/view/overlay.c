@@ -208,12 +208,37 @@ static int make_home(const struct sandbox *sandbox, struct error *err)
 	return dir_make_path_at(sandbox->fd, "work/home", 0700, &work, err);
 }
 
+/* By the depth of their paths: a repository inside another one's work tree is mounted after it. */
+static const struct sandbox_repo **sorted_repos(const struct sandbox *sandbox)
+{
+	const struct sandbox_repo **repos =
+		xcalloc(sandbox->repo_count + 1, sizeof(struct sandbox_repo *));
+
+	for (size_t i = 0; i < sandbox->repo_count; i++)
+		repos[i] = &sandbox->repos[i];
+	qsort(repos, sandbox->repo_count, sizeof(struct sandbox_repo *), compare_depth);
+	return repos;
+}
+
+static int open_all(const struct root *root, const struct sandbox *sandbox, struct view *view,
+		    struct error *err)
+{
+	autofree const struct sandbox_repo **repos = sorted_repos(sandbox);
+
+	for (size_t i = 0; i < sandbox->repo_count; i++) {
+		if (open_repo(root, sandbox, repos[i], view, err) < 0)
+			return error_wrap(err, "sandbox %s", sandbox->name);
+		for (size_t n = 0; n < repos[i]->carried.len; n++)
+			if (open_carried(root, sandbox, repos[i], n, view, err) < 0)
+				return error_wrap(err, "sandbox %s", sandbox->name);
+	}
+	return 0;
+}
+
 int view_open(const struct root *root, const struct sandbox *sandbox, bool forgetful,
 	      struct view *ret, struct error *err)
 {
 	autoview struct view view = VIEW_INIT;
-	autofree const struct sandbox_repo **repos =
-		xcalloc(sandbox->repo_count + 1, sizeof(struct sandbox_repo *));
 
 	view.source = sandbox_mount_source(sandbox);
 	view.forgetful = forgetful || sandbox->is_volatile;
@@ -221,17 +246,67 @@ int view_open(const struct root *root, const struct sandbox *sandbox, bool forge
 			   open_upper(sandbox, add_mount(&view, VIEW_HOME, sandbox->home), "home",
 				      NULL, err) < 0))
 		return error_wrap(err, "sandbox %s", sandbox->name);
-	/* A repository inside another one's work tree is mounted after it. */
+	if (open_all(root, sandbox, &view, err) < 0)
+		return -1;
+	*ret = view;
+	view = (struct view)VIEW_INIT;
+	return 0;
+}
+
+/* The upper becomes the uppermost lower, and is not written. */
+static void lower_upper(struct view_mount *mount)
+{
+	add_lower(mount, -1);
+	memmove(mount->lowers + 1, mount->lowers, (mount->lower_count - 1) * sizeof *mount->lowers);
+	mount->lowers[0] = steal_fd(&mount->upper);
+	mount->wrapped += mount->wrapped != 0;
+	mount->changed++;
+	fd_close(&mount->work);
+}
+
+static void put_beside(const struct sandbox *sandbox, struct view_mount *git)
+{
 	for (size_t i = 0; i < sandbox->repo_count; i++)
-		repos[i] = &sandbox->repos[i];
-	qsort(repos, sandbox->repo_count, sizeof(struct sandbox_repo *), compare_depth);
-	for (size_t i = 0; i < sandbox->repo_count; i++) {
-		if (open_repo(root, sandbox, repos[i], &view, err) < 0)
-			return error_wrap(err, "sandbox %s", sandbox->name);
-		for (size_t n = 0; n < repos[i]->carried.len; n++)
-			if (open_carried(root, sandbox, repos[i], n, &view, err) < 0)
-				return error_wrap(err, "sandbox %s", sandbox->name);
+		if (strcmp(sandbox->repos[i].path, git->target) == 0) {
+			free(git->target);
+			git->target = xasprintf("%s/%s", VIEW_GITS, sandbox->repos[i].name);
+			git->kind = VIEW_BESIDE;
+			return;
+		}
+}
+
+static int add_base(const struct root *root, const struct sandbox_repo *repo, struct view *view,
+		    struct error *err)
+{
+	autofree char *target = xasprintf("%s/%s", VIEW_BASES, repo->name);
+	struct view_mount *base = add_mount(view, VIEW_BESIDE, target);
+
+	if (add_part(root, base, repo->local, "tree", err) < 0)
+		return -1;
+	base->changed = base->lower_count;
+	if (add_part(root, base, repo->modules, "tree", err) < 0)
+		return -1;
+	if (repo->live_git_dir)
+		return add_host(base, repo->host, err);
+	return add_layers(root, base, &repo->tree, "tree", err);
+}
+
+int view_peek(const struct root *root, const struct sandbox *sandbox, struct view *ret,
+	      struct error *err)
+{
+	autoview struct view view = VIEW_INIT;
+
+	view.source = sandbox_mount_source(sandbox);
+	if (open_all(root, sandbox, &view, err) < 0)
+		return -1;
+	for (size_t i = 0; i < view.count; i++) {
+		lower_upper(&view.mounts[i]);
+		if (view.mounts[i].kind == VIEW_GIT)
+			put_beside(sandbox, &view.mounts[i]);
 	}
+	for (size_t i = 0; i < sandbox->repo_count; i++)
+		if (add_base(root, &sandbox->repos[i], &view, err) < 0)
+			return error_wrap(err, "sandbox %s", sandbox->name);
 	*ret = view;
 	view = (struct view)VIEW_INIT;
 	return 0;
@@ -281,6 +356,11 @@ int view_mount(const struct view *view, const struct view_mount *mount, int targ
 	autofree int *lowers = NULL;
 	autofd int wrapper = -1;
 
+	/* An overlay has two layers at least. Of a repository without a commit there may be none. */
+	if (mount->upper < 0 && mount->lower_count == 0)
+		return mount_empty(target, err);
+	if (mount->upper < 0 && mount->lower_count == 1)
+		return mount_bind(mount->lowers[0], target, BIND_READ_ONLY | BIND_NO_DEVICES, err);
 	if (mount->kind == VIEW_HOME) {
 		overlay.lowers = &home_lower;
 		overlay.lower_count = 1;

@@ -15,6 +15,13 @@
  * a carried directory lies `carried/<n>` of the local layer, with whiteouts over what is masked.
  * When the host has removed the directory meanwhile, only what the sandbox has written is seen.
  *
+ * view_peek() is the same for who only wants to look (review/viewer.h): nothing can be written, the
+ * upper is the uppermost lower, there is no home, and these lie beside the work trees:
+ *
+ *   git dir     as above                                   at VIEW_GITS/<repo>, and not in the work tree
+ *   base        the layers of the tree without the upper:  at VIEW_BASES/<repo>
+ *               the work tree when the sandbox was made
+ *
  * The repository of a home directory that is itself inside it is mounted over it, so the home
  * comes first, and a repository inside another one's work tree after it.
  */
@@ -30,7 +37,7 @@
 #include "store/root.h"
 #include "store/sandbox.h"
 
-enum view_kind { VIEW_HOME, VIEW_TREE, VIEW_GIT, VIEW_CARRIED };
+enum view_kind { VIEW_HOME, VIEW_TREE, VIEW_GIT, VIEW_CARRIED, VIEW_BESIDE };
 
 struct view_mount {
 	enum view_kind kind;
@@ -38,6 +45,11 @@ struct view_mount {
 	int *lowers;
 	size_t lower_count;
 	size_t wrapped; /* the lower that lies inside the next one; 0: none does */
+	/*
+	 * Of view_peek(): the first so many lowers are what the sandbox has changed; of a base, what was not
+	 * committed when it was made.
+	 */
+	size_t changed;
 	int upper;
 	int work;
 };
@@ -62,6 +74,15 @@ int view_open(const struct root *root, const struct sandbox *sandbox, bool forge
 	      struct view *ret, struct error *err);
 void view_release(struct view *view);
 #define autoview __attribute__((cleanup(view_release)))
+
+/*
+ * For who only looks. Nothing may run in the sandbox meanwhile, or all that does must be frozen
+ * (run/session.h): the kernel calls changes under a mounted overlay undefined.
+ */
+#define VIEW_BASES "/run/jib/base"
+#define VIEW_GITS "/run/jib/git"
+int view_peek(const struct root *root, const struct sandbox *sandbox, struct view *ret,
+	      struct error *err);
 
 /* Mounts one of them on an open directory. `home_lower` is the empty directory for VIEW_HOME. */
 int view_mount(const struct view *view, const struct view_mount *mount, int target, int home_lower,

@@ -1,0 +1,531 @@
+#include "review/persist.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/memory.h"
+#include "git/git.h"
+#include "review/export.h"
+#include "review/pick.h"
+#include "review/quarantine.h"
+#include "review/tips.h"
+
+enum { OUTPUT_MAX = 256 << 20 };
+
+static const char heads[] = "refs/heads/";
+
+void persist_result_release(struct persist_result *result)
+{
+	for (size_t i = 0; i < result->count; i++) {
+		free(result->items[i].source);
+		free(result->items[i].target);
+	}
+	free(result->items);
+	state_release(&result->state);
+	*result = (struct persist_result){0};
+}
+
+struct persisting {
+	struct viewer *viewer;
+	size_t repo;
+	const struct persist_wishes *wishes;
+	struct repository host;
+	bool hostless;
+	struct refs host_refs;
+	struct quarantine quarantine;
+	struct strv known; /* what the sandbox started with, and the host still has */
+	struct persist_result result;
+};
+
+static struct git_place host_place(const struct persisting *p)
+{
+	return (struct git_place){.directory = p->host.top};
+}
+
+/* Names. */
+
+static char *target_of(const struct persisting *p, const struct persisted *item)
+{
+	static const char *const kinds[] = {"refs/tags/", "refs/notes/"};
+	const struct persist_wishes *wishes = p->wishes;
+	const char *name = p->viewer->sandbox->name;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (str_starts(item->source, kinds[i]))
+			return xasprintf("%sjib/%s/%s", kinds[i], name,
+					 item->source + strlen(kinds[i]));
+	if (str_starts(item->source, "refs/stash/"))
+		return xasprintf("refs/jib/%s/stash/%s", name, path_last(item->source));
+	const char *branch =
+		str_starts(item->source, heads) ? item->source + strlen(heads) : "detached";
+
+	if (wishes->as)
+		return xasprintf("%s%s", heads, wishes->as);
+	return wishes->update ? xasprintf("%s%s", heads, branch)
+			      : xasprintf("%sjib/%s/%s", heads, name, branch);
+}
+
+static int find_host(struct persisting *p, struct error *err)
+{
+	const char *const args[] = {"for-each-ref", "--format=%(objectname) %(refname)", NULL};
+	const char *path = p->viewer->sandbox->repos[p->repo].host;
+	autostr struct str output = STR_INIT;
+
+	if (repository_find(path, &p->host, err) < 0 || strcmp(p->host.top, path) != 0) {
+		error_clear(err);
+		p->hostless = p->wishes->export_to != NULL;
+		if (p->hostless)
+			return 0;
+		error_set(err, ERR_NOT_FOUND, "the repository %s is not there any more", path);
+		return error_hint(err, "`jib persist --export DIR` writes patches and a bundle");
+	}
+	const struct git_place place = host_place(p);
+
+	if (git_run(&place, args, &output, err) < 0)
+		return error_wrap(err, "%s", path);
+	refs_parse(output.s, &p->host_refs);
+	return 0;
+}
+
+/* Receiving. */
+
+static void add_known(const char *oid, struct strv *oids)
+{
+	enum { KNOWN_MAX = 2000 };
+
+	for (size_t i = 0; i < oids->len; i++)
+		if (strcmp(oids->items[i], oid) == 0)
+			return;
+	if (oids->len < KNOWN_MAX)
+		strv_add(oids, oid);
+}
+
+/* What the sandbox started with, as far as the host still has it. */
+static int find_known(const struct persisting *p, const struct git_place *place, struct strv *ret,
+		      struct error *err)
+{
+	const struct state *state = &p->result.state;
+	autostrv struct strv oids = STRV_INIT;
+
+	if (*state->base)
+		add_known(state->base, &oids);
+	for (size_t i = 0; i < state->refs_then.count; i++)
+		add_known(state->refs_then.items[i].oid, &oids);
+	return quarantine_filter_known(place, &oids, ret, err);
+}
+
+/* Inside the quarantine they are called what they will be called on the host. */
+static void name_tips(const struct persisting *p, struct refs *ret)
+{
+	for (size_t i = 0; i < p->result.count; i++) {
+		const struct persisted *item = &p->result.items[i];
+
+		ret->items = xreallocarray(ret->items, ret->count + 1, sizeof *ret->items);
+		struct ref *ref = &ret->items[ret->count++];
+
+		*ref = (struct ref){.name = xstrdup(item->target)};
+		memcpy(ref->oid, item->new_oid, sizeof ref->oid);
+	}
+}
+
+static int receive(struct persisting *p, struct error *err)
+{
+	autorefs struct refs tips = {0};
+	bool sha256 = p->result.count && strlen(p->result.items[0].new_oid) == OID_HEX_MAX;
+
+	name_tips(p, &tips);
+	const struct git_place place = host_place(p);
+
+	if ((!p->hostless && find_known(p, &place, &p->known, err) < 0) ||
+	    quarantine_open(p->viewer->root, p->hostless ? NULL : &p->host, sha256, &p->quarantine,
+			    err) < 0)
+		return -1;
+	return quarantine_receive(&p->quarantine, p->viewer, p->repo, &tips, &p->known, err);
+}
+
+/* Judging. */
+
+static int refuse_nested(const struct persisting *p, const struct persisted *item, const char *path,
+			 const char *what, struct error *err)
+{
+	error_set(err, ERR_UNSUPPORTED, "%s of %s adds %s at %s", item->source,
+		  p->viewer->sandbox->name, what, path);
+	return error_hint(err, "if that is wanted: jib persist %s --nested",
+			  p->viewer->sandbox->name);
+}
+
+/* A directory with HEAD, objects and refs in it: git, started there, would take its configuration. */
+static const char *find_bare(const struct strv *added)
+{
+	for (size_t i = 0; i < added->len; i++) {
+		const char *path = added->items[i];
+
+		if (!str_ends(path, "/HEAD") && strcmp(path, "HEAD") != 0)
+			continue;
+		size_t len = strlen(path) - strlen("HEAD");
+		autofree char *objects = xasprintf("%.*sobjects/", (int)len, path);
+		autofree char *refs = xasprintf("%.*srefs/", (int)len, path);
+		bool has_objects = false, has_refs = false;
+
+		for (size_t k = 0; k < added->len; k++) {
+			has_objects = has_objects || str_starts(added->items[k], objects);
+			has_refs = has_refs || str_starts(added->items[k], refs);
+		}
+		if (has_objects && has_refs)
+			return path;
+	}
+	return NULL;
+}
+
+/* T45: repositories inside of the work tree do not come along by the way. */
+static int check_nested(const struct persisting *p, const struct persisted *item, struct error *err)
+{
+	const struct state *state = &p->result.state;
+	const struct git_place place = quarantine_place(&p->quarantine);
+	const char *const args[] = {"diff-tree",
+				    "-r",
+				    "-z",
+				    "--raw",
+				    "--no-renames",
+				    "--no-abbrev",
+				    "--end-of-options",
+				    *state->base ? state->base : "--root",
+				    item->new_oid,
+				    "--",
+				    NULL};
+	const char *const whole[] = {"ls-tree", "-r", "-z", item->new_oid, NULL};
+	autostr struct str output = STR_INIT;
+	autostrv struct strv added = STRV_INIT;
+	autostrv struct strv base = STRV_INIT, there = STRV_INIT;
+
+	if (*state->base) {
+		strv_add(&base, state->base);
+		if (quarantine_filter_known(&place, &base, &there, err) < 0)
+			return -1;
+	}
+	if (git_run(&place, there.len ? args : whole, &output, err) < 0)
+		return error_wrap(err, "cannot look through %s", item->source);
+	for (size_t at = 0; at < output.len;) {
+		const char *head = output.s + at;
+		bool raw = *head == ':';
+		const char *path = raw ? head + strlen(head) + 1 : strchr(head, '\t');
+		const char *mode = raw ? head + strlen(":100644 ") : head;
+
+		if (!path || path >= output.s + output.len)
+			return error_set(err, ERR_GIT, "git diff-tree said something unexpected");
+		path += !raw;
+		if (str_starts(mode, "160000") && !(raw && str_starts(head, ":160000")))
+			return refuse_nested(p, item, path, "a submodule", err);
+		if (!raw || str_starts(head, ":000000"))
+			strv_add(&added, path);
+		at = (size_t)(path - output.s) + strlen(path) + 1;
+	}
+	const char *bare = find_bare(&added);
+
+	return bare ? refuse_nested(p, item, bare, "a bare repository", err) : 0;
+}
+
+static int run_status(const struct git_place *place, const char *const *args, int *ret,
+		      struct error *err)
+{
+	struct process process = PROCESS_INIT;
+	autostr struct str output = STR_INIT;
+	int status;
+
+	if (git_start(place, args, &process, err) < 0 ||
+	    git_finish(&process, &output, &status, NULL, err) < 0)
+		return -1;
+	*ret = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+	return 0;
+}
+
+/* Which of these commits the sandbox has itself. */
+static int filter_inside(const struct persisting *p, const struct strv *oids, size_t *ret_count,
+			 struct error *err)
+{
+	const char *const args[] = {"cat-file", "--batch-check=%(objectname)", NULL};
+	struct viewer_call call = {.repo = p->repo, .place = VIEWER_BARE, .args = args};
+	autostr struct str input = STR_INIT, output = STR_INIT;
+
+	for (size_t i = 0; i < oids->len; i++)
+		str_addf(&input, "%s\n", oids->items[i]);
+	*ret_count = 0;
+	if (oids->len && viewer_run(p->viewer, &call, &input, OUTPUT_MAX, &output, NULL, err) < 0)
+		return -1;
+	char *rest = output.s;
+
+	for (char *line; rest && (line = strsep(&rest, "\n"));)
+		*ret_count += *line && !str_ends(line, " missing");
+	return 0;
+}
+
+/* Whether every commit that the host's branch would lose is one that the sandbox gave it. */
+static int is_ours(const struct persisting *p, const struct persisted *item, bool *ret,
+		   struct error *err)
+{
+	const struct git_place place = quarantine_place(&p->quarantine);
+	autofree char *not_new = xasprintf("^%s", item->new_oid);
+	const char *const args[] = {"log", "--format=%H %cn <%ce>", item->old_oid, not_new, "--",
+				    NULL};
+	autostrv struct strv others = STRV_INIT;
+	autostr struct str output = STR_INIT;
+	size_t inside;
+
+	if (git_run(&place, args, &output, err) < 0)
+		return -1;
+	char *rest = output.s;
+
+	for (char *line; (line = strsep(&rest, "\n"));)
+		if (*line && !str_ends(line, " " PERSIST_COMMITTER))
+			strv_give(&others, xstrndup(line, strcspn(line, " ")));
+	if (filter_inside(p, &others, &inside, err) < 0)
+		return -1;
+	*ret = inside == others.len;
+	return 0;
+}
+
+static int refuse_move(const struct persisting *p, const struct persisted *item, struct error *err)
+{
+	const char *name = p->viewer->sandbox->name;
+
+	if (p->wishes->update) {
+		error_set(err, ERR_EXISTS,
+			  "%s has gone on since the sandbox was made: it cannot be "
+			  "fast-forwarded",
+			  item->target);
+		return error_hint(err, "without --update it becomes jib/%s/..., to be merged",
+				  name);
+	}
+	error_set(err, ERR_EXISTS, "the host's %s has commits that the sandbox %s does not have",
+		  item->target, name);
+	return error_hint(err, "give it another name: jib persist %s --as BRANCH", name);
+}
+
+static int judge(struct persisting *p, struct persisted *item, bool *ret_force, struct error *err)
+{
+	const struct git_place place = quarantine_place(&p->quarantine);
+	const struct ref *old =
+		p->wishes->export_to ? NULL : refs_find(&p->host_refs, item->target);
+	const char *const args[] = {"merge-base", "--is-ancestor", old ? old->oid : "",
+				    item->new_oid, NULL};
+	bool ours = false;
+	int status;
+
+	*ret_force = false;
+	if (!p->wishes->nested && check_nested(p, item, err) < 0)
+		return -1;
+	item->what = PERSIST_CREATED;
+	if (!old)
+		return 0;
+	memcpy(item->old_oid, old->oid, sizeof item->old_oid);
+	item->what = strcmp(old->oid, item->new_oid) == 0 ? PERSIST_SAME : PERSIST_UPDATED;
+	if (item->what == PERSIST_SAME)
+		return 0;
+	if (run_status(&place, args, &status, err) < 0)
+		return -1;
+	if (status == 0)
+		return 0;
+	if (status != 1)
+		return error_set(err, ERR_GIT, "git cannot compare %s with what is there",
+				 item->target);
+	if (!p->wishes->update && is_ours(p, item, &ours, err) < 0)
+		return -1;
+	if (!ours)
+		return refuse_move(p, item, err);
+	*ret_force = true;
+	return 0;
+}
+
+/* What git says is in its errors: the line of the ref that was refused. */
+static int fetch_failed(const struct persisting *p, const struct str *errors, struct error *err)
+{
+	autostr struct str quoted = STR_INIT;
+	const char *rejected = errors->len ? strstr(errors->s, " ! ") : NULL;
+
+	if (rejected)
+		str_add_bytes(&quoted, rejected + 1, strcspn(rejected + 1, "\n"));
+	else
+		git_quote_errors(errors, &quoted);
+	error_set(err, ERR_GIT, "%s: git fetch failed: %s", p->host.top,
+		  quoted.len ? quoted.s : "without a message");
+	if (strstr(errors->s ? errors->s : "", "checked out"))
+		return error_hint(err, "that branch is checked out; choose another name with --as, "
+				       "or merge what was brought");
+	return -1;
+}
+
+/*
+ * As from any remote, by path. What the user has configured for fetches does not count: nothing else
+ * comes along, nothing is pruned.
+ */
+static int fetch(struct persisting *p, const bool *force, struct error *err)
+{
+	static const char *const fixed[] = {"-c",
+					    "protocol.file.allow=always",
+					    "-c",
+					    "fetch.writeCommitGraph=false",
+					    "fetch",
+					    "--quiet",
+					    "--no-tags",
+					    "--no-write-fetch-head",
+					    "--no-recurse-submodules",
+					    "--no-auto-gc",
+					    "--no-prune",
+					    "--atomic",
+					    "--refmap=",
+					    "--"};
+	struct git_place place = host_place(p);
+	autostrv struct strv args = STRV_INIT;
+	autostr struct str output = STR_INIT, errors = STR_INIT;
+	struct process process = PROCESS_INIT;
+	bool any = false;
+	int status;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		strv_add(&args, fixed[i]);
+	strv_add(&args, p->quarantine.path);
+	for (size_t i = 0; i < p->result.count; i++) {
+		const struct persisted *item = &p->result.items[i];
+
+		if (item->what == PERSIST_SAME)
+			continue;
+		any = true;
+		strv_addf(&args, "%s%s:%s", force[i] ? "+" : "", item->target, item->target);
+	}
+	if (!any)
+		return 0;
+	if (git_start(&place, (const char *const *)args.items, &process, err) < 0 ||
+	    git_finish(&process, &output, &status, &errors, err) < 0)
+		return -1;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : fetch_failed(p, &errors, err);
+}
+
+static int check_names(struct persisting *p, struct error *err)
+{
+	for (size_t i = 0; i < p->result.count; i++) {
+		const char *const args[] = {"check-ref-format", p->result.items[i].target, NULL};
+		const struct git_place place = host_place(p);
+		int status;
+
+		if (!p->wishes->as)
+			continue;
+		if (run_status(&place, args, &status, err) < 0)
+			return -1;
+		if (status != 0)
+			return error_set(err, ERR_USAGE,
+					 "--as: %s is not a valid name for a branch",
+					 p->wishes->as);
+	}
+	return 0;
+}
+
+/* Whoever takes the files has what the sandbox started with. */
+static int export_all(const struct persisting *p, struct error *err)
+{
+	const struct git_place place = quarantine_place(&p->quarantine);
+	autostrv struct strv known = STRV_INIT;
+
+	if (find_known(p, &place, &known, err) < 0)
+		return -1;
+	return export_write(&p->quarantine, &p->result, &known, p->viewer->sandbox->name,
+			    p->wishes->export_to, err);
+}
+
+static void count_chosen(const struct pick *pick, struct persisted *item,
+			 struct persist_result *result)
+{
+	size_t commits = 0, files = 0;
+
+	for (size_t i = 0; i < pick->commit_count; i++)
+		commits += pick->commits[i].chosen;
+	for (size_t i = 0; i < pick->file_count; i++)
+		files += pick->files[i].chosen;
+	if (commits < pick->commit_count || files < pick->file_count)
+		result->whole = false;
+	item->commits = commits;
+	item->wip = files > 0;
+}
+
+/* Only of branches; what is left of one that nothing was chosen of is dropped. */
+static int choose(struct persisting *p, struct error *err)
+{
+	const struct git_place place = quarantine_place(&p->quarantine);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->result.count; i++) {
+		struct persisted *item = &p->result.items[i];
+		const char *const args[] = {"update-ref", item->target, item->new_oid, NULL};
+		bool branch = str_starts(item->target, heads);
+		autopick struct pick pick = {0};
+		autostr struct str output = STR_INIT;
+
+		if (branch &&
+		    (pick_read(&p->quarantine, item->source, item->new_oid, item->wip, &p->known,
+			       &pick, err) < 0 ||
+		     p->wishes->choose(p->wishes->data, &pick, err) < 0 ||
+		     pick_make(&p->quarantine, &pick, item->new_oid, item->new_oid, err) < 0))
+			return -1;
+		if (branch)
+			count_chosen(&pick, item, &p->result);
+		if (*item->new_oid && git_run(&place, args, &output, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < p->result.count; i++) {
+		struct persisted item = p->result.items[i];
+
+		if (*item.new_oid) {
+			p->result.items[kept++] = item;
+			continue;
+		}
+		free(item.source);
+		free(item.target);
+	}
+	p->result.count = kept;
+	return 0;
+}
+
+static int persist(struct persisting *p, struct error *err)
+{
+	if (find_host(p, err) < 0 || tips_find(p->viewer, p->repo, p->wishes, &p->result, err) < 0)
+		return -1;
+	for (size_t i = 0; i < p->result.count; i++)
+		p->result.items[i].target = target_of(p, &p->result.items[i]);
+	if (!p->result.count)
+		return 0;
+	autofree bool *force = xcalloc(p->result.count, sizeof *force);
+
+	if (check_names(p, err) < 0 || receive(p, err) < 0 ||
+	    (p->wishes->choose && choose(p, err) < 0))
+		return -1;
+	for (size_t i = 0; i < p->result.count; i++)
+		if (judge(p, &p->result.items[i], &force[i], err) < 0)
+			return -1;
+	if (p->wishes->dry_run)
+		return 0;
+	return p->wishes->export_to ? export_all(p, err) : fetch(p, force, err);
+}
+
+int persist_repository(struct viewer *viewer, size_t repo, const struct persist_wishes *wishes,
+		       struct persist_result *ret, struct error *err)
+{
+	struct persisting p = {
+		.viewer = viewer,
+		.repo = repo,
+		.wishes = wishes,
+		.host = REPOSITORY_INIT,
+		.quarantine = QUARANTINE_INIT,
+	};
+	int result = persist(&p, err);
+
+	quarantine_close(&p.quarantine);
+	strv_release(&p.known);
+	refs_release(&p.host_refs);
+	repository_release(&p.host);
+	if (result < 0) {
+		persist_result_release(&p.result);
+		return error_wrap(err, "cannot persist %s", viewer->sandbox->name);
+	}
+	*ret = p.result;
+	return 0;
+}

@@ -1,0 +1,27 @@
+/*
+ * sorting: which of the changed paths belong to a repository's tree; for state.c.
+ */
+#pragma once
+
+#include "review/frontier.h"
+#include "review/state.h"
+#include "review/trees.h"
+
+struct sorting_request {
+	struct viewer *viewer;
+	size_t repo;
+	enum viewer_place place; /* VIEWER_TREE or VIEWER_BASE: whose ignore files count */
+	const struct state_wishes *wishes;
+	struct trees *trees;
+	/* What is tracked in one of these is never ignored; NULL: none. */
+	const char *trees_tracked[2];
+};
+
+/*
+ * *ret_taken (of frontier->count, freed by the caller) says which entries are part of the tree. Others are added to
+ * *left_out, but for plainly ignored ones.
+ */
+int sort_frontier(const struct sorting_request *request, const struct frontier *frontier,
+		  bool **ret_taken, struct state *left_out, struct error *err);
+
+void leave_out(struct state *state, const char *path, const char *why);
