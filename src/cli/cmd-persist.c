@@ -158,8 +158,7 @@ static int end_noting(const struct look *look, struct noting *noting, struct err
 			continue;
 		struct memo_repo *kept = memo_add_repo(&noting->memo, old->name, old->host);
 
-		kept->applied = old->applied;
-		kept->tree = old->tree ? xstrdup(old->tree) : NULL;
+		memo_copy_applied(old, kept);
 		for (size_t k = 0; k < old->ref_count; k++)
 			memo_add_ref(kept, old->refs[k].ref, old->refs[k].oid);
 	}

@@ -195,6 +195,12 @@ static int note(const struct look *look, size_t repo, const struct apply_changes
 
 	noted->applied = true;
 	noted->tree = xstrdup(changes->found.state.now);
+	for (size_t i = 0; i < changes->count; i++) {
+		strv_add(&noted->files, changes->items[i].path);
+		if (changes->items[i].from)
+			strv_add(&noted->files, changes->items[i].from);
+	}
+	noted->standing = memo_standing(which->host, &noted->files);
 	return memo_write(&look->sandbox, &memo, err);
 }
 

@@ -39,14 +39,17 @@ static int judge_items(const struct sandbox_repo *repo, const struct persist_res
 		       const struct memo_repo *noted, struct memo_repo *memo, enum work *ret,
 		       struct error *err)
 {
-	/* What was applied came as files: then the commits have served. */
+	/* What was applied came as files: then the commits of that branch have served. */
 	bool applied = noted && noted->applied && noted->tree &&
-		       strcmp(noted->tree, found->state.now) == 0;
+		       strcmp(noted->tree, found->state.now) == 0 && memo_stands(noted);
+	const char *head = found->state.head.ref ? found->state.head.ref : "HEAD";
 
 	*ret = applied ? WORK_PERSISTED : WORK_NONE;
-	memo->applied = applied;
-	memo->tree = applied ? xstrdup(noted->tree) : NULL;
-	for (size_t i = 0; i < found->count && !applied; i++) {
+	if (applied)
+		memo_copy_applied(noted, memo);
+	for (size_t i = 0; i < found->count; i++) {
+		if (applied && strcmp(found->items[i].source, head) == 0)
+			continue;
 		autostr struct str ref = STR_INIT;
 		int result = find_ref(repo->host, found->items[i].new_oid, &ref, err);
 
