@@ -52,7 +52,7 @@ static void what_changes_it(void **state)
 	autoroot struct root root = ROOT_INIT;
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 
-	create(*state, "/work/r", &root, &sandbox);
+	create(*state, "/host/r", &root, &sandbox);
 	autofree char *now = fingerprint(&sandbox);
 
 	assert_moved(&sandbox, &now, false);
@@ -82,7 +82,7 @@ static void what_does_not(void **state)
 	autoroot struct root root = ROOT_INIT;
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 
-	create(*state, "/work/r", &root, &sandbox);
+	create(*state, "/host/r", &root, &sandbox);
 	put_text(sandbox.fd, "upper/repos/r/f", "one");
 	make_dirs(sandbox.fd, "upper/git/r/modules/m");
 	autofree char *now = fingerprint(&sandbox);
@@ -114,8 +114,13 @@ static void note(const struct sandbox *sandbox, const char *host, const char *re
 	struct memo_repo *repo = memo_add_repo(&memo, "r", host);
 
 	repo->applied = !ref;
-	if (ref)
+	if (ref) {
 		memo_add_ref(repo, ref, oid);
+	} else {
+		strv_add(&repo->files, "f");
+		strv_add(&repo->files, "gone");
+		repo->standing = memo_standing(host, &repo->files);
+	}
 	assert_success(memo_write(sandbox, &memo, &err), &err);
 }
 
@@ -125,15 +130,15 @@ static void what_is_written_is_read(void **state)
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 	automemo struct memo memo = MEMO_INIT;
 
-	create(*state, "/work/r", &root, &sandbox);
+	create(*state, "/host/r", &root, &sandbox);
 	assert_false(memo_read(&sandbox, &memo));
-	note(&sandbox, "/work/r", "refs/heads/jib/one/main", "0123");
+	note(&sandbox, "/host/r", "refs/heads/jib/one/main", "0123");
 	assert_true(memo_read(&sandbox, &memo));
 	const struct memo_repo *repo = memo_find_repo(&memo, "r");
 
 	assert_non_null(repo);
 	assert_null(memo_find_repo(&memo, "s"));
-	assert_string_equal(repo->host, "/work/r");
+	assert_string_equal(repo->host, "/host/r");
 	assert_false(repo->applied);
 	assert_int_equal(repo->ref_count, 1);
 	assert_string_equal(repo->refs[0].ref, "refs/heads/jib/one/main");
@@ -147,8 +152,8 @@ static void what_cannot_be_noted(void **state)
 	automemo struct memo memo = {.fingerprint = xstrdup("work-1")};
 	autoerror struct error err = ERROR_INIT;
 
-	create(*state, "/work/r", &root, &sandbox);
-	memo_add_ref(memo_add_repo(&memo, "r", "/work/r"), "refs/heads/\xff", "0123");
+	create(*state, "/host/r", &root, &sandbox);
+	memo_add_ref(memo_add_repo(&memo, "r", "/host/r"), "refs/heads/\xff", "0123");
 	assert_failure(memo_write(&sandbox, &memo, &err), &err, ERR_UNSUPPORTED, "UTF-8");
 	assert_false(exists(sandbox.fd, "persisted.json"));
 }
@@ -194,6 +199,19 @@ static void whether_it_is_on_the_host(void **state)
 	sandbox.repos[0].host = xstrdup(host);
 	put_text(sandbox.fd, "upper/repos/r/f", "two");
 	assert_work(&root, &sandbox, WORK_UNPERSISTED);
+	autofd int top = open(host, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	put_text(top, "f", "two");
+	note(&sandbox, host, NULL, NULL);
+	assert_work(&root, &sandbox, WORK_PERSISTED);
+	/* What was applied is taken back, or removed again. */
+	put_text(top, "gone", "");
+	assert_work(&root, &sandbox, WORK_UNPERSISTED);
+	assert_int_equal(unlinkat(top, "gone", 0), 0);
+	assert_work(&root, &sandbox, WORK_PERSISTED);
+	assert_int_equal(unlinkat(top, "f", 0), 0);
+	assert_work(&root, &sandbox, WORK_UNPERSISTED);
+	put_text(top, "f", "two");
 	note(&sandbox, host, NULL, NULL);
 	assert_work(&root, &sandbox, WORK_PERSISTED);
 	/* One that the note does not speak of. */
