@@ -1,8 +1,8 @@
 /*
  * persist: a sandbox's commits and uncommitted work as branches of the host's repository.
  *
- * git packs in the viewer, the host takes the pack into a quarantine, checks it, and fetches from
- * there (quarantine.h). Of the host's repository only new objects and the named refs are written:
+ * git packs in the viewer, the host takes the pack into a quarantine, checks it, and takes it
+ * from there (quarantine.h, publish.h). Of the host's repository only new objects and the named refs are written:
  * never its work tree, its index, or a branch that is checked out.
  *
  * Uncommitted work becomes one commit on top of the sandbox's HEAD, by the user and committed by
