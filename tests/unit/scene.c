@@ -45,12 +45,15 @@ void scene_clear(struct scene *scene)
 	repository_release(&scene->repository);
 }
 
-/* Calls for each of the directories that are meant. */
-#define for_each(scene, where, fd)                                         \
-	for (int bit_ = BASE, fd; bit_ <= THEIRS; bit_ <<= 1)              \
-		if (((where)&bit_) && (fd = bit_ == BASE   ? (scene)->base \
-					    : bit_ == HOST ? (scene)->host \
-							   : (scene)->theirs) >= 0)
+/* -1 for what is not meant. */
+static int place_fd(const struct scene *scene, int where, int place)
+{
+	if (!(where & place))
+		return -1;
+	if (place == BASE)
+		return scene->base;
+	return place == HOST ? scene->host : scene->theirs;
+}
 
 static void clear_way(int fd, const char *path)
 {
@@ -67,8 +70,11 @@ static void clear_way(int fd, const char *path)
 void scene_put_bytes(const struct scene *scene, int where, const char *path, const void *bytes,
 		     size_t len)
 {
-	for_each(scene, where, fd)
-	{
+	for (int place = BASE; place <= THEIRS; place <<= 1) {
+		int fd = place_fd(scene, where, place);
+
+		if (fd < 0)
+			continue;
 		clear_way(fd, path);
 		put_bytes(fd, path, bytes, len);
 	}
@@ -81,8 +87,11 @@ void scene_put(const struct scene *scene, int where, const char *path, const cha
 
 void scene_link(const struct scene *scene, int where, const char *path, const char *target)
 {
-	for_each(scene, where, fd)
-	{
+	for (int place = BASE; place <= THEIRS; place <<= 1) {
+		int fd = place_fd(scene, where, place);
+
+		if (fd < 0)
+			continue;
 		clear_way(fd, path);
 		assert_int_equal(symlinkat(target, fd, path), 0);
 	}
@@ -90,7 +99,12 @@ void scene_link(const struct scene *scene, int where, const char *path, const ch
 
 void scene_mode(const struct scene *scene, int where, const char *path, mode_t mode)
 {
-	for_each(scene, where, fd) assert_int_equal(fchmodat(fd, path, mode, 0), 0);
+	for (int place = BASE; place <= THEIRS; place <<= 1) {
+		int fd = place_fd(scene, where, place);
+
+		if (fd >= 0)
+			assert_int_equal(fchmodat(fd, path, mode, 0), 0);
+	}
 }
 
 static struct side side_of(int fd, const char *path)

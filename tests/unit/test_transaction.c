@@ -77,6 +77,7 @@ static void put_all(const struct scene *s)
 	scene_put(s, THEIRS, "leaf/tree", "a directory now\n");
 	scene_put_bytes(s, BASE | HOST, "binary", "a\0b", 3);
 	scene_put_bytes(s, THEIRS, "binary", "a\0c", 3);
+	scene_put(s, THEIRS, "\xff\n\x1b[1m%2f/-rf", "T51\n");
 	scene_put(s, BASE | HOST, "only/one", "1\n");
 	scene_put(s, THEIRS, "only/other", "2\n");
 }
@@ -96,7 +97,8 @@ static void change_all(struct scene *s)
 					    "leaf/tree",
 					    "binary",
 					    "only/one",
-					    "only/other"};
+					    "only/other",
+					    "\xff\n\x1b[1m%2f/-rf"};
 
 	put_all(s);
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
@@ -370,18 +372,35 @@ static void markers_and_stages(void **state)
 /* Another file system than the one that the tests work in. */
 static const char *elsewhere;
 
+static char *move_git_dir(struct scene *s)
+{
+	char *git_dir = xasprintf("%s/jib-test-XXXXXX", elsewhere);
+
+	assert_non_null(mkdtemp(git_dir));
+	free(s->repository.git_dir);
+	s->repository.git_dir = xstrdup(git_dir);
+	fd_close(&s->git_dir);
+	s->git_dir = open(git_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return git_dir;
+}
+
+static void remove_git_dir(char *git_dir)
+{
+	autoerror struct error err = ERROR_INIT;
+	autofd int above = open(elsewhere, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_success(tree_remove_at(above, path_last(git_dir), &err), &err);
+	free(git_dir);
+}
+
 /* The git dir on another file system than the work tree: what is staged lies in the work tree. */
 static void git_dir_elsewhere(void **state)
 {
 	autoscene struct scene s;
-	autofree char *git_dir = xasprintf("%s/jib-test-XXXXXX", elsewhere);
-	autoerror struct error err = ERROR_INIT;
 
 	scene_init(&s, *state);
 	change_all(&s);
-	assert_non_null(mkdtemp(git_dir));
-	free(s.repository.git_dir);
-	s.repository.git_dir = xstrdup(git_dir);
+	char *git_dir = move_git_dir(&s);
 	autofree char *before = scene_tree(&s);
 
 	assert_int_equal(apply(&s, false), 0);
@@ -393,9 +412,8 @@ static void git_dir_elsewhere(void **state)
 	autofree char *back = scene_tree(&s);
 
 	assert_string_equal(back, before);
-	autofd int above = open(elsewhere, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	assert_success(tree_remove_at(above, path_last(git_dir), &err), &err);
+	assert_tidy(&s);
+	remove_git_dir(git_dir);
 }
 
 struct run {
@@ -450,37 +468,108 @@ static void find_states(const struct scene *s, struct states *ret)
 }
 
 /* T93 */
-static void killed_at_each_system_call(void **state)
+static void kill_at_each_call(struct scene *s)
 {
-	autoscene struct scene s;
 	struct states states;
 	enum fault_result result = FAULT_KILLED;
 	int n = 0;
 
-	scene_init(&s, *state);
-	change_all(&s);
-	assert_int_equal(unlinkat(s.host, "file", 0), 0);
-	find_states(&s, &states);
+	change_all(s);
+	assert_int_equal(unlinkat(s->host, "file", 0), 0);
+	find_states(s, &states);
 	while (result != FAULT_NONE) {
 		automerge struct merge merge = MERGE_INIT;
-		struct run run = {&s, &merge, false};
+		struct run run = {s, &merge, false};
 
-		scene_merge(&s, &merge);
+		scene_merge(s, &merge);
 		result = faults_run(apply_body, &run, &(struct fault){.at = ++n});
-		assert_converges(&s, &states, n);
-		assert_int_equal(apply(&s, false), 0);
-		autofree char *after = scene_tree(&s);
+		assert_converges(s, &states, n);
+		assert_int_equal(apply(s, false), 0);
+		autofree char *after = scene_tree(s);
 
 		assert_string_equal(after, states.after);
-		assert_int_equal(undo(&s), 0);
-		autofree char *back = scene_tree(&s);
+		assert_int_equal(undo(s), 0);
+		autofree char *back = scene_tree(s);
 
 		assert_string_equal(back, states.before);
-		reset(&s);
+		reset(s);
 	}
 	assert_true(n > 20);
 	free(states.before);
 	free(states.after);
+}
+
+static void killed_at_each_system_call(void **state)
+{
+	autoscene struct scene s;
+
+	scene_init(&s, *state);
+	kill_at_each_call(&s);
+}
+
+static void killed_with_git_dir_elsewhere(void **state)
+{
+	autoscene struct scene s;
+
+	scene_init(&s, *state);
+	char *git_dir = move_git_dir(&s);
+
+	kill_at_each_call(&s);
+	remove_git_dir(git_dir);
+}
+
+/*
+ * Killed in the middle, and then the host edits both what was written already and what was not: it
+ * cannot go on, and not back in full. Nothing that anybody has written is lost.
+ */
+static void killed_and_edited(void **state)
+{
+	autoscene struct scene s;
+	autoerror struct error err = ERROR_INIT;
+	enum transaction_recovery recovery;
+	bool half = false;
+
+	scene_init(&s, *state);
+	change_all(&s);
+	for (int n = 1; !half; n++) {
+		automerge struct merge merge = MERGE_INIT;
+		struct run run = {&s, &merge, false};
+
+		reset(&s);
+		scene_merge(&s, &merge);
+		assert_int_equal(faults_run(apply_body, &run, &(struct fault){.at = n}),
+				 FAULT_KILLED);
+		autofree char *both = get_text(s.host, "both");
+		autofree char *changed = get_text(s.host, "changed");
+
+		half = strcmp(both, BOTH) == 0 && strcmp(changed, "old\n") == 0;
+	}
+	scene_put(&s, HOST, "both", "edited\n");
+	scene_put(&s, HOST, "changed", "edited\n");
+	assert_failure(transaction_recover(&s.repository, &recovery, &err), &err, ERR_UNSTABLE,
+		       "1 file was written to meanwhile and left alone");
+	error_clear(&err);
+	autofree char *tree = scene_tree(&s);
+
+	assert_contains(tree, "both 0644 edited\n");
+	assert_contains(tree, "changed 0644 edited\n");
+	assert_contains(tree, "old/deep/er/gone 0644 old\n");
+	assert_lacks(tree, "added");
+	autofd int kept = open_beneath(s.git_dir, "jib/kept-1", O_RDONLY | O_DIRECTORY, 0);
+	bool found = false;
+
+	assert_true(kept >= 0);
+	for (int i = 0; i < 20; i++) {
+		autofree char *name = xasprintf("%d", i);
+		struct content content, first;
+
+		scene_put(&s, BASE, "first", FIRST);
+		assert_success(content_look(kept, name, &content, &err), &err);
+		assert_success(content_look(s.base, "first", &first, &err), &err);
+		found = found || content_same_bytes(&content, &first);
+	}
+	assert_true(found);
+	recover(&s, RECOVERY_NONE);
 }
 
 static void killed_while_undoing(void **state)
@@ -683,12 +772,20 @@ static void swapped_while_written(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_TEMP(everything_and_back),	   WITH_TEMP(all_or_nothing),
-		WITH_TEMP(host_changes_meanwhile), WITH_TEMP(locks),
-		WITH_TEMP(undo_of_what_changed),   WITH_TEMP(markers_and_stages),
-		WITH_TEMP(git_dir_elsewhere),	   WITH_TEMP(killed_at_each_system_call),
-		WITH_TEMP(killed_while_undoing),   WITH_TEMP(killed_with_markers),
-		WITH_TEMP(disk_fails_once),	   WITH_TEMP(disk_stays_full),
+		WITH_TEMP(everything_and_back),
+		WITH_TEMP(all_or_nothing),
+		WITH_TEMP(host_changes_meanwhile),
+		WITH_TEMP(locks),
+		WITH_TEMP(undo_of_what_changed),
+		WITH_TEMP(markers_and_stages),
+		WITH_TEMP(git_dir_elsewhere),
+		WITH_TEMP(killed_at_each_system_call),
+		WITH_TEMP(killed_with_git_dir_elsewhere),
+		WITH_TEMP(killed_and_edited),
+		WITH_TEMP(killed_while_undoing),
+		WITH_TEMP(killed_with_markers),
+		WITH_TEMP(disk_fails_once),
+		WITH_TEMP(disk_stays_full),
 		WITH_TEMP(swapped_while_written),
 	};
 
