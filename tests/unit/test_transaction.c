@@ -737,6 +737,9 @@ static void swapped_while_written(void **state)
 	scene_change(&s, "dir/file", NULL);
 	scene_change(&s, "dir/new", NULL);
 	swapper = (struct swapper){.fd = s.host};
+	struct stat untouched, now;
+
+	assert_int_equal(fstatat(s.temp->fd, "outside", &untouched, 0), 0);
 	for (int i = 0; i < 300; i++) {
 		automerge struct merge merge = MERGE_INIT;
 		autoerror struct error err = ERROR_INIT;
@@ -753,6 +756,9 @@ static void swapped_while_written(void **state)
 
 		assert_string_equal(outside, "base\n");
 		assert_false(exists(s.temp->fd, "outside/new"));
+		/* Not even for a moment. */
+		assert_int_equal(fstatat(s.temp->fd, "outside", &now, 0), 0);
+		assert_memory_equal(&now.st_mtim, &untouched.st_mtim, sizeof now.st_mtim);
 		struct stat st;
 
 		assert_int_equal(fstatat(s.host, "dir", &st, AT_SYMLINK_NOFOLLOW), 0);
