@@ -28,3 +28,10 @@ int merge_list_leaving(struct merge *merge, const char **ret_twice);
  */
 int merge_way_is_clear(const struct merge *merge, const char *path, const struct content *host,
 		       struct error *err);
+
+/*
+ * Whether a file that is to be removed has made way already, for a directory, or for a file or a
+ * link above that is the merge's own. 1 when it has.
+ */
+int merge_is_replaced(const struct merge *merge, const char *path, const struct content *host,
+		      struct error *err);

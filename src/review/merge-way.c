@@ -130,19 +130,67 @@ static int directory_empties(const struct merge *merge, const char *path,
 	return result < 0 ? -1 : result == 0;
 }
 
-static int blocker_leaves(const struct merge *merge, const char *path, struct error *err)
+/* What above a path is no directory. NULL in *ret_path when all are by now. */
+static int find_blocker(const struct merge *merge, const char *path, char **ret_path,
+			struct content *ret, struct error *err)
 {
 	for (const char *end = strchr(path, '/'); end; end = strchr(end + 1, '/')) {
 		autofree char *above = xstrndup(path, (size_t)(end - path));
-		struct content content;
 
-		if (content_peek(merge->top, above, &content, err) < 0)
+		if (content_look(merge->top, above, ret, err) < 0)
 			return -1;
-		if (content.kind != CONTENT_DIRECTORY)
-			return (content.kind == CONTENT_FILE || content.kind == CONTENT_LINK) &&
-			       is_leaving(merge, above);
+		if (ret->kind == CONTENT_DIRECTORY)
+			continue;
+		*ret_path = steal_ptr(&above);
+		return 0;
+	}
+	*ret_path = NULL;
+	return 0;
+}
+
+static int blocker_leaves(const struct merge *merge, const char *path, struct error *err)
+{
+	autofree char *blocker = NULL;
+	struct content content;
+
+	if (find_blocker(merge, path, &blocker, &content, err) < 0)
+		return -1;
+	return blocker && (content.kind == CONTENT_FILE || content.kind == CONTENT_LINK) &&
+	       is_leaving(merge, blocker);
+}
+
+/* A link above may lead anywhere, unless it is what the sandbox has put there. */
+static int is_theirs(const struct merge *merge, const char *path, const struct content *host,
+		     struct error *err)
+{
+	for (size_t i = 0; i < merge->count; i++) {
+		const struct change *change = merge->items[i].change;
+		struct content theirs;
+
+		if (strcmp(change->path, path) != 0 || change->theirs.kind != SIDE_LINK)
+			continue;
+		if (content_look(change->theirs.dirfd, change->theirs.path, &theirs, err) < 0)
+			return -1;
+		return content_equal(&theirs, host);
 	}
 	return 0;
+}
+
+int merge_is_replaced(const struct merge *merge, const char *path, const struct content *host,
+		      struct error *err)
+{
+	autofree char *blocker = NULL;
+	struct content content;
+
+	if (host->kind == CONTENT_DIRECTORY)
+		return 1;
+	if (host->kind != CONTENT_BLOCKED)
+		return 0;
+	if (find_blocker(merge, path, &blocker, &content, err) < 0)
+		return -1;
+	if (!blocker || content.kind == CONTENT_FILE)
+		return blocker != NULL;
+	return content.kind == CONTENT_LINK ? is_theirs(merge, blocker, &content, err) : 0;
 }
 
 int merge_way_is_clear(const struct merge *merge, const char *path, const struct content *host,

@@ -170,11 +170,10 @@ static int look_at_target(const struct merge *merge, struct verdict *verdict, st
 		return -1;
 	if (is_version(ret))
 		return 0;
-	/* What is to go is not there in any case. */
-	bool gone = verdict->theirs.kind == CONTENT_ABSENT && ret->kind == CONTENT_BLOCKED &&
-		    verdict->base.kind == CONTENT_ABSENT;
-	int clear = gone ? 1 : merge_way_is_clear(merge, path, ret, err);
+	int clear = merge_way_is_clear(merge, path, ret, err);
 
+	if (clear == 0 && verdict->theirs.kind == CONTENT_ABSENT)
+		clear = merge_is_replaced(merge, path, ret, err);
 	if (clear < 0)
 		return -1;
 	if (!clear) {

@@ -57,7 +57,7 @@ static mode_t with_execution(mode_t mode, bool executable)
 	return executable ? mode | ((mode & 0444) >> 2) : mode & ~(mode_t)0111;
 }
 
-static int stage_result(const struct transaction *t, size_t step, const struct merge *merge,
+static int stage_result(struct transaction *t, size_t step, const struct merge *merge,
 			const struct verdict *verdict, struct error *err)
 {
 	const struct change *change = verdict->change;
@@ -88,10 +88,17 @@ static int stage_result(const struct transaction *t, size_t step, const struct m
 		path = scratch;
 		break;
 	}
-	return content_copy(from, path, &verdict->result, &wish, transaction_stage(t), name.s, err);
+	struct content staged;
+
+	if (content_copy(from, path, &verdict->result, &wish, transaction_stage(t), name.s, err) <
+		    0 ||
+	    content_peek(transaction_stage(t), name.s, &staged, err) < 0)
+		return -1;
+	t->journal.steps[step].after.mode = staged.mode;
+	return 0;
 }
 
-static int stage_all(const struct transaction *t, const struct merge *merge, bool markers,
+static int stage_all(struct transaction *t, const struct merge *merge, bool markers,
 		     struct error *err)
 {
 	for (size_t i = 0; i < merge->count; i++) {

@@ -83,6 +83,11 @@ static int remove_empty(const struct transaction *t, const struct step *step, st
 				return error_errno(err, "cannot sync a directory");
 			continue;
 		}
+		/* A command that was killed may have removed only some of them. */
+		if (errno == ENOENT)
+			continue;
+		if (errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EROFS)
+			return error_errno(err, "cannot remove a directory");
 		/* Not empty, a mount, a link by now: whatever it is, it is not ours to remove. */
 		return 0;
 	}

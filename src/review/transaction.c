@@ -115,7 +115,10 @@ int transaction_discard(struct transaction *t, struct error *err)
 	return tree_remove_at(t->home, own_name, err);
 }
 
-/* What was taken out, from the work tree's file system to where an undo looks for it. */
+/*
+ * What was taken out, from the work tree's file system to where an undo looks for it. A command
+ * that was killed may have brought some of it.
+ */
 static int bring_home(struct transaction *t, struct error *err)
 {
 	for (size_t i = 0; t->outside >= 0 && i < t->journal.count; i++) {
@@ -123,8 +126,14 @@ static int bring_home(struct transaction *t, struct error *err)
 		const struct content_wish wish = {
 			.mode = before->mode, .exact = true, .synced = true};
 		struct step_name name = step_name(i);
+		struct content here;
 
 		if (before->kind == CONTENT_ABSENT)
+			continue;
+		if (content_look(t->own, name.s, &here, err) < 0)
+			return -1;
+		if (content_equal(&here, before) &&
+		    (here.kind == CONTENT_LINK || here.mode == before->mode))
 			continue;
 		if (tree_remove_at(t->own, name.s, err) < 0 ||
 		    content_copy(t->outside, name.s, before, &wish, t->own, name.s, err) < 0)
