@@ -111,6 +111,19 @@ static void add_repos(const struct sandbox *sandbox, struct str *text)
 	}
 }
 
+static void add_checkpoints(const struct sandbox *sandbox, struct str *text)
+{
+	for (size_t i = 0; i < sandbox->checkpoint_count; i++) {
+		const struct checkpoint *checkpoint = &sandbox->checkpoints[i];
+		autofree char *key = xasprintf("checkpoint %u", checkpoint->number);
+		autofree char *value =
+			xasprintf("%s%s%s", checkpoint->created, checkpoint->message ? "  " : "",
+				  checkpoint->message ? checkpoint->message : "");
+
+		add_line(text, key, value);
+	}
+}
+
 static const char *work_text(enum work work)
 {
 	static const char *const texts[] = {
@@ -154,6 +167,7 @@ static int show(const struct invocation *invocation, struct error *err)
 	add_line(&text, "disk", size);
 	add_line(&text, "directory", directory);
 	add_repos(&report.sandbox, &text);
+	add_checkpoints(&report.sandbox, &text);
 	return output_text(text.s, err);
 }
 

@@ -5,9 +5,10 @@
 #include "cli/commands.h"
 
 const struct command *const commands[] = {
-	&cmd_run,  &cmd_new,	&cmd_exec,   &cmd_attach, &cmd_logs,	&cmd_stop, &cmd_ls,
-	&cmd_show, &cmd_status, &cmd_diff,   &cmd_log,	  &cmd_persist, &cmd_rm,   &cmd_gc,
-	&cmd_du,   &cmd_mount,	&cmd_umount, &cmd_doctor, NULL,
+	&cmd_run,   &cmd_new,	     &cmd_exec,	    &cmd_attach, &cmd_logs, &cmd_stop,
+	&cmd_ls,    &cmd_show,	     &cmd_status,   &cmd_diff,	 &cmd_log,  &cmd_persist,
+	&cmd_fork,  &cmd_checkpoint, &cmd_rollback, &cmd_rm,	 &cmd_gc,   &cmd_du,
+	&cmd_mount, &cmd_umount,     &cmd_doctor,   NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -116,6 +116,21 @@ static json_t *text_or_null(const char *text)
 	return value ? value : json_null();
 }
 
+static json_t *checkpoints_json(const struct sandbox *sandbox)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < sandbox->checkpoint_count; i++) {
+		const struct checkpoint *checkpoint = &sandbox->checkpoints[i];
+
+		json_array_append_new(array, json_pack("{s:I,s:o,s:o}", "number",
+						       (json_int_t)checkpoint->number, "created",
+						       text_or_null(checkpoint->created), "message",
+						       text_or_null(checkpoint->message)));
+	}
+	return array;
+}
+
 json_t *report_json(const struct report *report)
 {
 	const struct sandbox *sandbox = &report->sandbox;
@@ -131,15 +146,15 @@ json_t *report_json(const struct report *report)
 					 text_or_null(repo->path), "base", text_or_null(repo->base),
 					 "branch", text_or_null(repo->branch)));
 	}
-	return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:b,s:s,s:b,s:{s:I,s:I,s:I},s:o}", "name",
-			 report->name, "state", sandbox_state_name(report->state), "view",
+	return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:I,s:b,s:s,s:b,s:{s:I,s:I,s:I},s:o,s:o}",
+			 "name", report->name, "state", sandbox_state_name(report->state), "view",
 			 "overlay", "engine", "native", "created", text_or_null(sandbox->created),
 			 "repos", repos, "disk_bytes",
 			 (json_int_t)report->glance.survey.usage.bytes, "unpersisted",
 			 report->work == WORK_UNPERSISTED, "work", work_name(report->work), "live",
 			 sandbox->live, "changes", "tree", (json_int_t)changes->tree, "git",
 			 (json_int_t)changes->git, "home", (json_int_t)changes->home, "problem",
-			 text_or_null(report->broken));
+			 text_or_null(report->broken), "checkpoints", checkpoints_json(sandbox));
 }
 
 int report_json_one(const struct root *root, const char *name, struct error *err)

@@ -41,6 +41,9 @@ static void discard_local(const struct root *root, const struct sandbox *sandbox
 	for (size_t i = 0; i < sandbox->repo_count; i++)
 		if (sandbox->repos[i].local)
 			strv_add(&ids, sandbox->repos[i].local);
+	strv_add_all(&ids, &sandbox->states);
+	for (size_t i = 0; i < sandbox->checkpoint_count; i++)
+		strv_add_all(&ids, &sandbox->checkpoints[i].states);
 	/* `jib gc` finds what cannot be removed now. */
 	collect(root, &ids, false, &collection, &ignored);
 }

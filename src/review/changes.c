@@ -26,14 +26,30 @@ static bool holds_only(int dirfd, const char *name)
 	return count == 1 && found;
 }
 
-/* The git dir of the layer in which the sandbox found its index. */
-static int open_layer(const struct root *root, const struct sandbox_repo *repo)
+static bool has_index(int fd)
 {
+	return fd >= 0 && faccessat(fd, "index", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* The git dir of the layer in which the sandbox found its index. */
+static int open_layer(const struct root *root, const struct sandbox *sandbox,
+		      const struct sandbox_repo *repo)
+{
+	for (size_t i = 0; i < sandbox->states.len; i++) {
+		autofree char *state =
+			xasprintf("%s/tree/git/%s", sandbox->states.items[i], repo->name);
+		int fd = open_beneath(root->layers, state, O_RDONLY | O_DIRECTORY, 0);
+
+		if (has_index(fd))
+			return fd;
+		fd_close(&fd);
+	}
+
 	autofree char *local = repo->local ? xasprintf("%s/git", repo->local) : NULL;
 	autofree char *git = xasprintf("%s/tree", repo->git.items[repo->git.len - 1]);
 	int fd = local ? open_beneath(root->layers, local, O_RDONLY | O_DIRECTORY, 0) : -1;
 
-	if (fd >= 0 && faccessat(fd, "index", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (has_index(fd))
 		return fd;
 	fd_close(&fd);
 	return open_beneath(root->layers, git, O_RDONLY | O_DIRECTORY, 0);
@@ -48,7 +64,7 @@ static bool only_looked(const struct root *root, const struct sandbox *sandbox,
 	if (upper < 0 || !repo->base || !repo->git.len || repo->live_git_dir ||
 	    !holds_only(upper, "index"))
 		return false;
-	autofd int layer = open_layer(root, repo);
+	autofd int layer = open_layer(root, sandbox, repo);
 
 	return layer >= 0 && index_same(upper, layer, "index", strlen(repo->base) == 64);
 }

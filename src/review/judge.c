@@ -119,7 +119,8 @@ int work_judge(const struct root *root, const struct sandbox *sandbox, const str
 	enum sandbox_state state;
 
 	*ret = glance->work;
-	if (glance->work != WORK_UNPERSISTED)
+	/* What only a checkpoint shows no viewer will look at. */
+	if (glance->work != WORK_UNPERSISTED || sandbox_keeps_others(sandbox))
 		return 0;
 	if (!leased && (sandbox_state(sandbox, &state, err) < 0))
 		return -1;

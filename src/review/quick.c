@@ -27,16 +27,7 @@ void glance_release(struct glance *glance)
  */
 static bool stands_on_snapshot(const struct sandbox *sandbox)
 {
-	autostrv struct strv layers = STRV_INIT;
-	size_t expected = 0;
-
-	sandbox_layers(sandbox, &layers);
-	for (size_t i = 0; i < sandbox->repo_count; i++) {
-		const struct sandbox_repo *repo = &sandbox->repos[i];
-
-		expected += !!repo->local + !!repo->modules + repo->tree.len + repo->git.len;
-	}
-	return layers.len == expected;
+	return !sandbox->states.len && !sandbox_keeps_others(sandbox);
 }
 
 /* What the memo says of a repository still holds on the host. */
@@ -78,7 +69,7 @@ int glance_at(const struct root *root, const struct sandbox *sandbox, struct gla
 
 	if (snapshot && !survey.changes.tree && !survey.changes.git) {
 		work = WORK_NONE;
-	} else if (noted) {
+	} else if (noted && !sandbox_keeps_others(sandbox)) {
 		autofree char *fingerprint = marks_end(&marks, sandbox);
 
 		if (strcmp(fingerprint, memo.fingerprint) == 0 &&

@@ -15,9 +15,8 @@
 #include "base/process.h"
 #include "base/spawn.h"
 #include "git/git.h"
+#include "review/still.h"
 #include "review/viewer-plan.h"
-#include "run/lifetime.h"
-#include "run/session.h"
 
 enum { FIRST_ID = 1, SAID_MAX = 16384 };
 
@@ -27,31 +26,6 @@ struct ended {
 };
 
 /* Start. */
-
-static int hold(const struct root *root, const struct sandbox *sandbox, int *ret, bool *ret_frozen,
-		struct error *err)
-{
-	enum { TRIES = 100 };
-
-	for (int i = 0; i < TRIES; i++) {
-		autoerror struct error failure = ERROR_INIT;
-		int result = sandbox_lease(root, sandbox, ret, err);
-
-		if (result <= 0)
-			return result < 0 ? -1 : lifetime_await(*ret, err);
-		if (session_freeze(sandbox, ret, &failure) == 0) {
-			*ret_frozen = true;
-			return 0;
-		}
-		/* It has ended meanwhile, or somebody else only looks at it. */
-		if (failure.code != ERR_NOT_RUNNING) {
-			*err = failure;
-			failure = (struct error)ERROR_INIT;
-			return -1;
-		}
-	}
-	return error_set(err, ERR_RUNNING, "the sandbox %s cannot be held still", sandbox->name);
-}
 
 static int start(struct viewer *viewer, struct error *err)
 {
@@ -73,7 +47,7 @@ static int open_all(struct viewer *viewer, bool leased, struct error *err)
 	/* git says what is configured while the rest is prepared. */
 	if (config_start(access(host, X_OK) == 0 ? host : "/", &process, err) < 0)
 		return -1;
-	if ((!leased && hold(root, sandbox, &viewer->keep, &viewer->frozen, err) < 0) ||
+	if ((!leased && hold_still(root, sandbox, &viewer->keep, &viewer->frozen, err) < 0) ||
 	    sandbox_hold_layers(root, sandbox, &viewer->holds, err) < 0 ||
 	    view_peek(root, sandbox, &viewer->view, err) < 0 ||
 	    root_make_temp(root, "look", &viewer->scratch, &viewer->scratch_fd, err) < 0) {

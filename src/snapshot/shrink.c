@@ -80,6 +80,22 @@ static bool is_visible(int upper, const char *name)
 	return fstatat(upper, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
 }
 
+/* Nor does anything in what was changed before. */
+static bool is_visible_in_all(const struct root *root, const struct sandbox *sandbox,
+			      const struct sandbox_repo *repo, int upper, const char *name)
+{
+	bool visible = is_visible(upper, name);
+
+	for (size_t i = 0; i < sandbox->states.len && visible; i++) {
+		autofree char *path =
+			xasprintf("%s/tree/git/%s", sandbox->states.items[i], repo->name);
+		autofd int state = open_beneath(root->layers, path, O_RDONLY | O_DIRECTORY, 0);
+
+		visible = state < 0 ? errno == ENOENT : is_visible(state, name);
+	}
+	return visible;
+}
+
 static bool has_large_index(int upper)
 {
 	struct stat st;
@@ -98,7 +114,7 @@ static void shrink_index(const struct root *root, const struct sandbox *sandbox,
 	autofd int work = open_beneath(sandbox->fd, work_path, O_RDONLY | O_DIRECTORY, 0);
 
 	if (upper < 0 || work < 0 || !has_large_index(upper) || !find_shared(root, repo, &shared) ||
-	    !is_visible(upper, shared.name))
+	    !is_visible_in_all(root, sandbox, repo, upper, shared.name))
 		return;
 	index_shrink(
 		&(struct index_shrinking){

@@ -266,9 +266,10 @@ static int write_description(int fd, json_t *description, bool durable, struct e
 int layer_finish(struct layer_making *making, json_t *description, struct error *err)
 {
 	/* Where the boots cannot be told apart a layer that waits to be settled would be torn. */
-	bool settled = strcmp(boot_id(), "unknown") == 0;
+	bool known = strcmp(boot_id(), "unknown") != 0;
+	bool settled = making->lasting || !known;
 
-	if (settled && syncfs(making->fd) < 0) {
+	if (!known && syncfs(making->fd) < 0) {
 		json_decref(description);
 		return error_errno(err, "cannot sync the layer %s", making->id);
 	}

@@ -82,11 +82,12 @@ struct layer_making {
 	char *temp;
 	int fd; /* the layer's directory; `tree` is the maker's to create */
 	int lock;
+	bool lasting; /* the maker's: what is in it is nowhere else, and is never made anew (state.h) */
 };
 
-#define LAYER_MAKING_INIT                \
-	{                                \
-		NULL, NULL, NULL, -1, -1 \
+#define LAYER_MAKING_INIT                       \
+	{                                       \
+		NULL, NULL, NULL, -1, -1, false \
 	}
 
 /*

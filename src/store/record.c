@@ -1,19 +1,38 @@
 #include "store/record.h"
 
+#include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/memory.h"
 #include "store/json.h"
 #include "store/layer.h"
 
-enum { SCHEMA = 2, RECORD_MAX = 1 << 20 };
+enum { SCHEMA = 3, RECORD_MAX = 1 << 20 };
 
 static json_t *json_text(const char *text)
 {
 	return text ? json_string(text) : json_null();
+}
+
+static json_t *json_checkpoints(const struct sandbox *sandbox)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < sandbox->checkpoint_count; i++) {
+		const struct checkpoint *checkpoint = &sandbox->checkpoints[i];
+
+		json_array_append_new(array, json_pack("{s:I,s:o,s:o,s:o}", "number",
+						       (json_int_t)checkpoint->number, "created",
+						       json_text(checkpoint->created), "message",
+						       json_text(checkpoint->message), "states",
+						       json_strings(&checkpoint->states)));
+	}
+	return array;
 }
 
 static char *record_text(const struct sandbox *sandbox)
@@ -57,6 +76,8 @@ static char *record_text(const struct sandbox *sandbox)
 	json_object_set_new(record, "volatile", json_boolean(sandbox->is_volatile));
 	json_object_set_new(record, "home", json_text(sandbox->home));
 	json_object_set_new(record, "repos", repos);
+	json_object_set_new(record, "states", json_strings(&sandbox->states));
+	json_object_set_new(record, "checkpoints", json_checkpoints(sandbox));
 	char *text = json_dumps(record, JSON_INDENT(2));
 
 	json_decref(record);
@@ -64,12 +85,12 @@ static char *record_text(const struct sandbox *sandbox)
 }
 
 /* A path that is not UTF-8 has no place in JSON: json_string() gave NULL and the key is missing. */
-static int check_text(const char *text, struct error *err)
+static int check_text(const char *what, const char *text, struct error *err)
 {
 	json_t *value = text ? json_string(text) : json_null();
 
 	if (!value)
-		return error_set(err, ERR_UNSUPPORTED, "the path %s is not valid UTF-8", text);
+		return error_set(err, ERR_UNSUPPORTED, "the %s %s is not valid UTF-8", what, text);
 	json_decref(value);
 	return 0;
 }
@@ -77,7 +98,7 @@ static int check_text(const char *text, struct error *err)
 static int check_texts(const struct strv *texts, struct error *err)
 {
 	for (size_t i = 0; i < texts->len; i++)
-		if (check_text(texts->items[i], err) < 0)
+		if (check_text("path", texts->items[i], err) < 0)
 			return -1;
 	return 0;
 }
@@ -85,14 +106,17 @@ static int check_texts(const struct strv *texts, struct error *err)
 int record_write(const struct sandbox *sandbox, int dirfd, bool durable, struct error *err)
 {
 	for (size_t i = 0; i < sandbox->repo_count; i++)
-		if (check_text(sandbox->repos[i].host, err) < 0 ||
-		    check_text(sandbox->repos[i].path, err) < 0 ||
-		    check_text(sandbox->repos[i].branch, err) < 0 ||
-		    check_text(sandbox->repos[i].live_git_dir, err) < 0 ||
-		    check_text(sandbox->repos[i].live_common_dir, err) < 0 ||
+		if (check_text("path", sandbox->repos[i].host, err) < 0 ||
+		    check_text("path", sandbox->repos[i].path, err) < 0 ||
+		    check_text("path", sandbox->repos[i].branch, err) < 0 ||
+		    check_text("path", sandbox->repos[i].live_git_dir, err) < 0 ||
+		    check_text("path", sandbox->repos[i].live_common_dir, err) < 0 ||
 		    check_texts(&sandbox->repos[i].carried, err) < 0)
 			return -1;
-	if (check_text(sandbox->home, err) < 0)
+	for (size_t i = 0; i < sandbox->checkpoint_count; i++)
+		if (check_text("message", sandbox->checkpoints[i].message, err) < 0)
+			return -1;
+	if (check_text("path", sandbox->home, err) < 0)
 		return -1;
 	autofree char *text = record_text(sandbox);
 
@@ -182,6 +206,37 @@ static void read_repo(struct reader *reader, const json_t *item, struct sandbox_
 		reader->failed = true;
 }
 
+/* A record below schema 3 has none. */
+static void read_states(struct reader *reader, const json_t *object, struct strv *ret)
+{
+	if (json_object_get(object, "states"))
+		read_strings(reader, object, "states", layer_is_id, ret);
+}
+
+static void read_checkpoints(struct reader *reader, const json_t *record, struct sandbox *sandbox)
+{
+	const json_t *array = json_object_get(record, "checkpoints");
+
+	if (array && !json_is_array(array))
+		reader->failed = true;
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		const json_t *item = json_array_get(array, i);
+		struct checkpoint *checkpoint = sandbox_add_checkpoint(sandbox, NULL);
+		json_int_t number = json_integer_value(json_object_get(item, "number"));
+
+		strv_release(&checkpoint->states);
+		free(checkpoint->created);
+		checkpoint->created = read_text(reader, item, "created", true);
+		checkpoint->message = read_text(reader, item, "message", false);
+		read_states(reader, item, &checkpoint->states);
+		/* They rise: rollback names one of them. */
+		if (number < checkpoint->number || number > INT_MAX)
+			reader->failed = true;
+		else
+			checkpoint->number = (unsigned int)number;
+	}
+}
+
 static int parse(const char *text, size_t len, struct sandbox *sandbox, struct error *err)
 {
 	struct reader reader = {0};
@@ -217,9 +272,22 @@ static int parse(const char *text, size_t len, struct sandbox *sandbox, struct e
 		for (size_t k = 0; k < i && !reader.failed; k++)
 			reader.failed = strcmp(sandbox->repos[k].name, sandbox->repos[i].name) == 0;
 	}
+	read_states(&reader, record, &sandbox->states);
+	read_checkpoints(&reader, record, sandbox);
 	json_decref(record);
 	if (reader.failed)
 		return error_set(err, ERR_CORRUPT, "its record sandbox.json cannot be understood");
+	return 0;
+}
+
+int record_identify(int dirfd, struct sandbox *sandbox, struct error *err)
+{
+	struct stat st;
+
+	if (fstatat(dirfd, "sandbox.json", &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return error_errno(err, "cannot find sandbox.json");
+	sandbox->record_ino = st.st_ino;
+	sandbox->record_time = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
 	return 0;
 }
 
@@ -227,6 +295,9 @@ int record_read(int dirfd, struct sandbox *ret, struct error *err)
 {
 	autostr struct str text = STR_INIT;
 
+	/* Before it is read: one that replaces it in between will not be the one that was noted. */
+	if (record_identify(dirfd, ret, err) < 0)
+		return -1;
 	if (file_read_at(dirfd, "sandbox.json", RECORD_MAX, &text, err) < 0)
 		return -1;
 	return parse(text.s, text.len, ret, err);

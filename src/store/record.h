@@ -14,6 +14,9 @@
 /* In the sandbox's directory. ERR_UNSUPPORTED for a path that is not UTF-8, as JSON has to be. */
 int record_write(const struct sandbox *sandbox, int dirfd, bool durable, struct error *err);
 
+/* Notes in `record_ino` and `record_time` which file it is; another one comes with each change. */
+int record_identify(int dirfd, struct sandbox *sandbox, struct error *err);
+
 /*
  * Fills all but `name`, `fd` and `passing`. On failure too *ret is the caller's to release; err->number is
  * ENOENT when there is no record.

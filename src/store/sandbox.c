@@ -35,10 +35,21 @@ static void repo_release(struct sandbox_repo *repo)
 	strv_release(&repo->carried);
 }
 
+static void checkpoint_release(struct checkpoint *checkpoint)
+{
+	free(checkpoint->created);
+	free(checkpoint->message);
+	strv_release(&checkpoint->states);
+}
+
 void sandbox_release(struct sandbox *sandbox)
 {
 	for (size_t i = 0; i < sandbox->repo_count; i++)
 		repo_release(&sandbox->repos[i]);
+	for (size_t i = 0; i < sandbox->checkpoint_count; i++)
+		checkpoint_release(&sandbox->checkpoints[i]);
+	free(sandbox->checkpoints);
+	strv_release(&sandbox->states);
 	free(sandbox->repos);
 	free(sandbox->name);
 	free(sandbox->created);
@@ -69,6 +80,32 @@ static char *now_text(void)
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
 	return xstrdup(text);
+}
+
+struct checkpoint *sandbox_add_checkpoint(struct sandbox *sandbox, const char *message)
+{
+	size_t count = sandbox->checkpoint_count;
+
+	sandbox->checkpoints =
+		xreallocarray(sandbox->checkpoints, count + 1, sizeof *sandbox->checkpoints);
+	struct checkpoint *checkpoint = &sandbox->checkpoints[sandbox->checkpoint_count++];
+
+	*checkpoint = (struct checkpoint){
+		.number = count ? sandbox->checkpoints[count - 1].number + 1 : 1,
+		.created = now_text(),
+		.message = message ? xstrdup(message) : NULL,
+	};
+	strv_add_all(&checkpoint->states, &sandbox->states);
+	return checkpoint;
+}
+
+bool sandbox_keeps_others(const struct sandbox *sandbox)
+{
+	for (size_t i = 0; i < sandbox->checkpoint_count; i++)
+		for (size_t k = 0; k < sandbox->checkpoints[i].states.len; k++)
+			if (!strv_holds(&sandbox->states, sandbox->checkpoints[i].states.items[k]))
+				return true;
+	return false;
 }
 
 static int make_carried(const struct sandbox *sandbox, int fd, const char *part, struct error *err)
@@ -171,7 +208,8 @@ int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durabl
 	fd_close(&sandbox->fd);
 	sandbox->fd = open_beneath(root->fd, sandbox->name, O_RDONLY | O_DIRECTORY, 0);
 	fd_close(&fd);
-	if (sandbox->fd < 0 || (ret_lease && lock_directory_try(sandbox->fd, err) < 0) ||
+	if (sandbox->fd < 0 || record_identify(sandbox->fd, sandbox, err) < 0 ||
+	    (ret_lease && lock_directory_try(sandbox->fd, err) < 0) ||
 	    (durable && fsync(root->fd) < 0)) {
 		error_errno(err, "cannot create the sandbox %s", sandbox->name);
 		/* Who is told that it failed must not find it there. */
@@ -216,6 +254,28 @@ int sandbox_open(const struct root *root, const char *name, struct sandbox *ret,
 	*ret = sandbox;
 	sandbox = (struct sandbox)SANDBOX_INIT;
 	return 0;
+}
+
+int sandbox_rewrite(struct sandbox *sandbox, struct error *err)
+{
+	if (record_write(sandbox, sandbox->fd, true, err) < 0 ||
+	    record_identify(sandbox->fd, sandbox, err) < 0)
+		return error_wrap(err, "cannot change the record of the sandbox %s", sandbox->name);
+	return 0;
+}
+
+/* What was read of the record is still what it says. */
+static int check_record(const struct sandbox *sandbox, struct error *err)
+{
+	struct sandbox now = SANDBOX_INIT;
+
+	if (record_identify(sandbox->fd, &now, err) < 0)
+		return -1;
+	if (now.record_ino == sandbox->record_ino && now.record_time == sandbox->record_time)
+		return 0;
+	error_set(err, ERR_UNSTABLE, "the sandbox %s was forked, kept or rolled back meanwhile",
+		  sandbox->name);
+	return error_hint(err, "try it again");
 }
 
 static int compare_names(const void *a, const void *b)
@@ -293,6 +353,8 @@ int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *r
 	if (result == 0)
 		result = sandbox_check_kept(root, sandbox, err);
 	if (result == 0)
+		result = check_record(sandbox, err);
+	if (result == 0)
 		*ret_fd = steal_fd(&fd);
 	return result;
 }
@@ -308,13 +370,21 @@ int sandbox_lease_wait(const struct root *root, const struct sandbox *sandbox, i
 		return not_found(sandbox->name, err);
 	if (fd < 0 || lock_wait(fd, err) < 0 || lock_directory_wait(sandbox->fd, err) < 0)
 		return error_errno(err, "cannot wait for the lease of %s", sandbox->name);
-	if (root && sandbox_check_kept(root, sandbox, err) < 0)
+	if (root && (sandbox_check_kept(root, sandbox, err) < 0 || check_record(sandbox, err) < 0))
 		return -1;
 	*ret_fd = steal_fd(&fd);
 	return 0;
 }
 
-void sandbox_layers(const struct sandbox *sandbox, struct strv *ret)
+static void add_missing(struct strv *ret, const struct strv *ids)
+{
+	for (size_t i = 0; i < ids->len; i++)
+		if (!strv_holds(ret, ids->items[i]))
+			strv_add(ret, ids->items[i]);
+}
+
+/* What is mounted. */
+static void add_stack(const struct sandbox *sandbox, struct strv *ret)
 {
 	for (size_t i = 0; i < sandbox->repo_count; i++) {
 		const struct sandbox_repo *repo = &sandbox->repos[i];
@@ -328,6 +398,14 @@ void sandbox_layers(const struct sandbox *sandbox, struct strv *ret)
 		for (size_t k = 0; k < repo->git.len; k++)
 			strv_add(ret, repo->git.items[k]);
 	}
+	add_missing(ret, &sandbox->states);
+}
+
+void sandbox_layers(const struct sandbox *sandbox, struct strv *ret)
+{
+	add_stack(sandbox, ret);
+	for (size_t i = 0; i < sandbox->checkpoint_count; i++)
+		add_missing(ret, &sandbox->checkpoints[i].states);
 }
 
 static int hold_layer(const struct root *root, const struct sandbox *sandbox, const char *id,
@@ -357,7 +435,8 @@ int sandbox_hold_layers(const struct root *root, const struct sandbox *sandbox,
 	autoholds struct layer_holds holds = {0};
 	autostrv struct strv ids = STRV_INIT;
 
-	sandbox_layers(sandbox, &ids);
+	/* Not those of checkpoints: the record keeps them, and there may be more than open files. */
+	add_stack(sandbox, &ids);
 	for (size_t i = 0; i < ids.len; i++)
 		if (hold_layer(root, sandbox, ids.items[i], &holds, err) < 0)
 			return -1;

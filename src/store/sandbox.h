@@ -14,6 +14,9 @@
  *   ROOT/<name>/home/               the private home directory
  *   ROOT/<name>/log/                output of a detached run
  *
+ * What a sandbox has changed can be turned into a layer of its own, a state (state.h): it lies then
+ * between an upper, which is empty again, and the layers that were there before.
+ *
  * The disk is the truth: whoever is alive holds the lease, and a directory that is removed with
  * rm -rf is a sandbox that does not exist. A new sandbox is built in ROOT/.tmp and appears by
  * one rename(2), which also decides who wins when two create the same name.
@@ -51,6 +54,14 @@ struct sandbox_repo {
 	char *live_common_dir; /* and its common dir */
 };
 
+/* A state that was kept on purpose: the sandbox can be taken back to it. */
+struct checkpoint {
+	unsigned int number; /* from 1 on, rising */
+	char *created;	     /* RFC 3339, UTC */
+	char *message;	     /* or NULL */
+	struct strv states;  /* what it stands on, as of struct sandbox */
+};
+
 struct sandbox {
 	char *name;
 	int fd;	       /* its directory; -1 before it is created */
@@ -62,6 +73,12 @@ struct sandbox {
 	bool passing; /* not in the record: made for one run and discarded, without a home on disk */
 	struct sandbox_repo *repos;
 	size_t repo_count;
+	struct strv states; /* layers with what was changed before the uppers, uppermost first */
+	struct checkpoint *checkpoints; /* the oldest first */
+	size_t checkpoint_count;
+	/* Which record was read: see sandbox_lease(). */
+	uint64_t record_ino;
+	int64_t record_time;
 };
 
 #define SANDBOX_INIT     \
@@ -74,6 +91,11 @@ void sandbox_release(struct sandbox *sandbox);
 /* Appends an empty repository to fill in. */
 struct sandbox_repo *sandbox_add_repo(struct sandbox *sandbox);
 
+/* Appends a checkpoint of the present states, numbered and of now. `message` may be NULL. */
+struct checkpoint *sandbox_add_checkpoint(struct sandbox *sandbox, const char *message);
+/* Whether a checkpoint names a state that the sandbox does not stand on: work that no view shows. */
+bool sandbox_keeps_others(const struct sandbox *sandbox);
+
 /*
  * Makes the directories and the record, and takes the lease. ERR_EXISTS when the name is taken.
  * `durable` when the sandbox is promised to outlast a power cut from now on. *ret_lease may be
@@ -85,6 +107,12 @@ int sandbox_create(const struct root *root, struct sandbox *sandbox, bool durabl
 /* ERR_NOT_FOUND, ERR_NAME; ERR_CORRUPT when the record cannot be read. */
 int sandbox_open(const struct root *root, const char *name, struct sandbox *ret, struct error *err);
 
+/*
+ * Replaces the record. The caller holds the lease, or at least a lock against others who do the same
+ * while the sandbox is running.
+ */
+int sandbox_rewrite(struct sandbox *sandbox, struct error *err);
+
 /* ERR_NOT_FOUND when it was removed since it was opened, whatever has its name now. */
 int sandbox_check_kept(const struct root *root, const struct sandbox *sandbox, struct error *err);
 
@@ -95,7 +123,8 @@ int sandbox_names(const struct root *root, struct strv *ret, struct error *err);
  * Takes the lease: 0 and the fd that holds it, 1 when somebody else has it. Beside the file the
  * directory itself (sandbox->fd) is locked: somebody who removes the file does not make a second
  * lease possible. ERR_NOT_FOUND when the sandbox was removed since it was opened, even if there is
- * another one of its name by now.
+ * another one of its name by now; ERR_UNSTABLE when its record was replaced, and the caller would
+ * miss what stands in a layer by now and not in its uppers.
  */
 int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *ret_fd,
 		  struct error *err);
@@ -107,7 +136,7 @@ int sandbox_lease(const struct root *root, const struct sandbox *sandbox, int *r
 int sandbox_lease_wait(const struct root *root, const struct sandbox *sandbox, int *ret_fd,
 		       struct error *err);
 
-/* The ids of all layers that a sandbox stands on. */
+/* The ids of all layers that a sandbox or one of its checkpoints stands on. */
 void sandbox_layers(const struct sandbox *sandbox, struct strv *ret);
 
 /*

@@ -92,12 +92,31 @@ static int add_host(struct view_mount *mount, const char *path, struct error *er
 	return 0;
 }
 
-/* Opens upper/<part>/<name> and work/<part>/<name>, or home and work/home when name is NULL. */
-static int open_upper(const struct sandbox *sandbox, struct view_mount *mount, const char *part,
-		      const char *name, struct error *err)
+/*
+ * What was changed before the upper, as far as there is something in it: a state has a part for each
+ * upper that was not empty.
+ */
+static int add_states(const struct root *root, const struct sandbox *sandbox,
+		      struct view_mount *mount, const char *part, struct error *err)
 {
-	autofree char *upper = name ? xasprintf("upper/%s/%s", part, name) : xstrdup("home");
-	autofree char *work = name ? xasprintf("work/%s/%s", part, name) : xstrdup("work/home");
+	autofree char *path = xasprintf("tree/%s", part);
+	size_t before = mount->lower_count;
+
+	for (size_t i = 0; i < sandbox->states.len; i++)
+		if (add_part(root, mount, sandbox->states.items[i], path, err) < 0)
+			return -1;
+	mount->changed += mount->lower_count - before;
+	return 0;
+}
+
+/* Opens upper/<part>/<name> and work/<part>/<name>, or home and work/home when name is NULL. */
+static int open_upper(const struct root *root, const struct sandbox *sandbox,
+		      struct view_mount *mount, const char *part, const char *name,
+		      struct error *err)
+{
+	autofree char *inner = name ? xasprintf("%s/%s", part, name) : xstrdup("home");
+	autofree char *upper = name ? xasprintf("upper/%s", inner) : xstrdup("home");
+	autofree char *work = xasprintf("work/%s", inner);
 
 	mount->upper = open_beneath(sandbox->fd, upper, O_PATH | O_DIRECTORY, 0);
 	if (mount->upper < 0)
@@ -105,7 +124,7 @@ static int open_upper(const struct sandbox *sandbox, struct view_mount *mount, c
 	mount->work = open_beneath(sandbox->fd, work, O_PATH | O_DIRECTORY, 0);
 	if (mount->work < 0)
 		return error_errno(err, "cannot open %s", work);
-	return 0;
+	return add_states(root, sandbox, mount, inner, err);
 }
 
 static int open_repo(const struct root *root, const struct sandbox *sandbox,
@@ -114,7 +133,7 @@ static int open_repo(const struct root *root, const struct sandbox *sandbox,
 	bool live = repo->live_git_dir != NULL;
 	struct view_mount *tree = add_mount(view, VIEW_TREE, repo->path);
 
-	if (open_upper(sandbox, tree, "repos", repo->name, err) < 0 ||
+	if (open_upper(root, sandbox, tree, "repos", repo->name, err) < 0 ||
 	    (live && (add_layers(root, tree, &repo->git, "top", err) < 0 ||
 		      add_host(tree, repo->host, err) < 0)) ||
 	    add_part(root, tree, repo->local, "tree", err) < 0 ||
@@ -123,7 +142,7 @@ static int open_repo(const struct root *root, const struct sandbox *sandbox,
 		return -1;
 	struct view_mount *git = add_mount(view, VIEW_GIT, repo->path);
 
-	if (open_upper(sandbox, git, "git", repo->name, err) < 0 ||
+	if (open_upper(root, sandbox, git, "git", repo->name, err) < 0 ||
 	    add_part(root, git, repo->local, "git", err) < 0 ||
 	    add_part(root, git, repo->modules, "git", err) < 0 ||
 	    add_layers(root, git, &repo->git, "tree", err) < 0 ||
@@ -176,7 +195,7 @@ static int open_carried(const struct root *root, const struct sandbox *sandbox,
 	struct view_mount *mount = add_mount(view, VIEW_CARRIED, target);
 	int host = -1;
 
-	if (open_upper(sandbox, mount, "carried", upper, err) < 0 ||
+	if (open_upper(root, sandbox, mount, "carried", upper, err) < 0 ||
 	    add_part(root, mount, repo->local, masks, err) < 0 ||
 	    open_carried_lower(root, repo, inner, &host, err) < 0)
 		return -1;
@@ -243,8 +262,8 @@ int view_open(const struct root *root, const struct sandbox *sandbox, bool forge
 	view.source = sandbox_mount_source(sandbox);
 	view.forgetful = forgetful || sandbox->is_volatile;
 	if (!forgetful && (make_home(sandbox, err) < 0 ||
-			   open_upper(sandbox, add_mount(&view, VIEW_HOME, sandbox->home), "home",
-				      NULL, err) < 0))
+			   open_upper(root, sandbox, add_mount(&view, VIEW_HOME, sandbox->home),
+				      "home", NULL, err) < 0))
 		return error_wrap(err, "sandbox %s", sandbox->name);
 	if (open_all(root, sandbox, &view, err) < 0)
 		return -1;
@@ -361,16 +380,18 @@ int view_mount(const struct view *view, const struct view_mount *mount, int targ
 		return mount_empty(target, err);
 	if (mount->upper < 0 && mount->lower_count == 1)
 		return mount_bind(mount->lowers[0], target, BIND_READ_ONLY | BIND_NO_DEVICES, err);
+	if (mount->kind == VIEW_HOME || mount->wrapped) {
+		lowers = xcalloc(mount->lower_count + 1, sizeof *lowers);
+		if (mount->lower_count)
+			memcpy(lowers, mount->lowers, mount->lower_count * sizeof *lowers);
+		overlay.lowers = lowers;
+	}
 	if (mount->kind == VIEW_HOME) {
-		overlay.lowers = &home_lower;
-		overlay.lower_count = 1;
+		lowers[overlay.lower_count++] = home_lower;
 	} else if (mount->wrapped) {
 		if (wrap_lower(view, mount, target, &wrapper, err) < 0)
 			return -1;
-		lowers = xcalloc(mount->lower_count, sizeof *lowers);
-		memcpy(lowers, mount->lowers, mount->lower_count * sizeof *lowers);
 		lowers[mount->wrapped] = wrapper;
-		overlay.lowers = lowers;
 	}
 	return mount_overlay(&overlay, target, err);
 }

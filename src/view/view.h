@@ -15,6 +15,9 @@
  * a carried directory lies `carried/<n>` of the local layer, with whiteouts over what is masked.
  * When the host has removed the directory meanwhile, only what the sandbox has written is seen.
  *
+ * Above all of these, and directly below the upper, lie the sandbox's states: `tree/repos/<repo>`,
+ * `tree/git/<repo>`, `tree/carried/<repo>/<n>` and `tree/home` of each (review/states.h).
+ *
  * view_peek() is the same for who only wants to look (review/viewer.h): nothing can be written, the
  * upper is the uppermost lower, there is no home, and these lie beside the work trees:
  *
