@@ -104,6 +104,9 @@ static int judge(struct viewer *viewer, enum work *ret, struct error *err)
 		if (one > work)
 			work = one;
 	}
+	/* What has changed is ignored, or has been taken back: still, it is not as it was. */
+	if (work == WORK_NONE)
+		work = WORK_PERSISTED;
 	/* The next glance knows it too. */
 	if (work == WORK_PERSISTED && memo_write(viewer->sandbox, &memo, err) < 0)
 		return -1;
