@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "review/sorting.h"
 #include "review/trees.h"
+#include "view/stack.h"
 
 enum { OIDS_MAX = 1 << 30, ANSWER_MAX = 65536, INLINE_MAX = 64 << 20 };
 
@@ -224,13 +225,19 @@ static int add_file(struct reading *r, const struct frontier_entry *entry, const
 	return 0;
 }
 
-/* A directory in the place of something else; most are where nothing was. */
-static int add_directory(struct reading *r, const struct frontier_entry *entry, struct error *err)
+/*
+ * A directory where there was a file. Most are where nothing was; one of a layer that is no upper has no
+ * mark, also where it is merged with those below.
+ */
+static int add_directory(struct reading *r, const struct side *side,
+			 const struct frontier_entry *entry, struct error *err)
 {
-	const struct frontier_entry *before = frontier_covering(&r->then.frontier, entry->path);
+	const struct frontier_entry *before =
+		side == &r->now ? frontier_covering(&r->then.frontier, entry->path) : NULL;
+	bool was_file = before && (before->kind == FRONTIER_FILE || before->kind == FRONTIER_LINK);
 	struct tree_entry tracked;
 
-	if (entry->opaque || before) {
+	if (entry->opaque || was_file) {
 		add_remove(&r->stream, entry->path);
 		return 0;
 	}
@@ -242,8 +249,8 @@ static int add_directory(struct reading *r, const struct frontier_entry *entry, 
 	return result < 0 ? -1 : 0;
 }
 
-static int add_entry(struct reading *r, const struct frontier_entry *entry, const char *oid,
-		     struct error *err)
+static int add_entry(struct reading *r, const struct side *side, const struct frontier_entry *entry,
+		     const char *oid, struct error *err)
 {
 	switch (entry->kind) {
 	case FRONTIER_GONE:
@@ -253,7 +260,7 @@ static int add_entry(struct reading *r, const struct frontier_entry *entry, cons
 	case FRONTIER_LINK:
 		return add_link(r, entry, err);
 	case FRONTIER_DIRECTORY:
-		return add_directory(r, entry, err);
+		return add_directory(r, side, entry, err);
 	case FRONTIER_FILE:
 		return add_file(r, entry, oid, err);
 	default:
@@ -284,7 +291,7 @@ static int add_commit(struct reading *r, const struct side *side, int mark, cons
 	for (size_t i = 0; i < side->frontier.count; i++) {
 		const char *hashed = is_taken_file(side, i) ? side->oids.items[oid++] : "";
 
-		if (side->taken[i] && add_entry(r, &side->frontier.items[i], hashed, err) < 0)
+		if (side->taken[i] && add_entry(r, side, &side->frontier.items[i], hashed, err) < 0)
 			return -1;
 	}
 	str_addf(&r->stream, "\nls :%d \n", mark);
@@ -380,7 +387,10 @@ static int compare_left_out(const void *a, const void *b)
 	return strcmp(((const struct left_out *)a)->path, ((const struct left_out *)b)->path);
 }
 
-/* What was changed in directories that are mounted from the host, which are ignored. */
+/*
+ * What was changed in directories that are mounted from the host. They were ignored when the sandbox was made,
+ * but the rules may be others by now.
+ */
 static int add_carried(struct reading *r, struct error *err)
 {
 	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
@@ -389,8 +399,15 @@ static int add_carried(struct reading *r, struct error *err)
 		const struct view_mount *mount = viewer_carried(r->viewer, r->repo, i);
 		autofree char *prefix = xasprintf("%s/", repo->carried.items[i]);
 		struct frontier more = {0};
+		struct stack_entry place;
 
 		if (!mount)
+			continue;
+		if (stack_find(r->now.mount->lowers, r->now.mount->lower_count,
+			       repo->carried.items[i], &place, err) < 0)
+			return -1;
+		/* The sandbox has put something else there. */
+		if (place.kind != STACK_DIRECTORY)
 			continue;
 		if (frontier_read(mount, prefix, &more, err) < 0)
 			return -1;
@@ -404,8 +421,7 @@ static int read_sides(struct reading *r, struct error *err)
 	autostate struct state unused = {0};
 
 	if (frontier_read(r->now.mount, "", &r->now.frontier, err) < 0 ||
-	    frontier_read(r->then.mount, "", &r->then.frontier, err) < 0 ||
-	    (r->wishes->ignored && add_carried(r, err) < 0))
+	    frontier_read(r->then.mount, "", &r->then.frontier, err) < 0 || add_carried(r, err) < 0)
 		return -1;
 	r->state.newest = r->now.frontier.newest;
 	if (sort_side(r, &r->now, &r->state, err) < 0 || sort_side(r, &r->then, &unused, err) < 0)
