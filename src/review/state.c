@@ -387,14 +387,53 @@ static int compare_left_out(const void *a, const void *b)
 	return strcmp(((const struct left_out *)a)->path, ((const struct left_out *)b)->path);
 }
 
+static bool rules_changed(const struct frontier *frontier)
+{
+	for (size_t i = 0; i < frontier->count; i++)
+		if (strcmp(path_last(frontier->items[i].path), ".gitignore") == 0)
+			return true;
+	return false;
+}
+
+/* Which of the directories that are mounted from the host are ignored, as they all were once. */
+static int find_ignored(struct reading *r, struct str *ret, struct error *err)
+{
+	const char *const args[] = {"check-ignore", "-z", "--stdin", "--no-index", NULL};
+	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
+	struct viewer_call call = {.repo = r->repo, .place = VIEWER_TREE, .args = args};
+	autostr struct str input = STR_INIT;
+	int status;
+
+	for (size_t i = 0; i < repo->carried.len; i++)
+		str_add_bytes(&input, repo->carried.items[i], strlen(repo->carried.items[i]) + 1);
+	if (!rules_changed(&r->now.frontier)) {
+		str_add_bytes(ret, input.len ? input.s : "", input.len);
+		return 0;
+	}
+	if (input.len && viewer_run(r->viewer, &call, &input, OIDS_MAX, ret, &status, err) < 0)
+		return error_wrap(err, "cannot tell which directories are ignored");
+	return 0;
+}
+
+static bool is_in_list(const struct str *list, const char *path)
+{
+	for (size_t at = 0; at < list->len; at += strlen(list->s + at) + 1)
+		if (strcmp(list->s + at, path) == 0)
+			return true;
+	return false;
+}
+
 /*
- * What was changed in directories that are mounted from the host. They were ignored when the sandbox was made,
- * but the rules may be others by now.
+ * What was changed in directories that are mounted from the host; of one that is not ignored any more, all
+ * that is in it, as git would take it.
  */
 static int add_carried(struct reading *r, struct error *err)
 {
 	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
+	autostr struct str ignored = STR_INIT;
 
+	if (find_ignored(r, &ignored, err) < 0)
+		return -1;
 	for (size_t i = 0; i < repo->carried.len; i++) {
 		const struct view_mount *mount = viewer_carried(r->viewer, r->repo, i);
 		autofree char *prefix = xasprintf("%s/", repo->carried.items[i]);
@@ -409,7 +448,11 @@ static int add_carried(struct reading *r, struct error *err)
 		/* The sandbox has put something else there. */
 		if (place.kind != STACK_DIRECTORY)
 			continue;
-		if (frontier_read(mount, prefix, &more, err) < 0)
+		struct view_mount whole = *mount;
+
+		if (!is_in_list(&ignored, repo->carried.items[i]))
+			whole.changed = whole.lower_count;
+		if (frontier_read(&whole, prefix, &more, err) < 0)
 			return -1;
 		frontier_add(&r->now.frontier, &more);
 	}
