@@ -59,7 +59,7 @@ static int look_at_side(const struct side *side, const char *path, struct conten
 	}
 	if (content_look(side->dirfd, side->path, ret, err) < 0)
 		return -1;
-	if (ret->kind != kind) {
+	if (ret->kind != kind && ret->kind != CONTENT_UNREADABLE) {
 		autostr struct str safe = STR_INIT;
 
 		str_add_escaped(&safe, path, strlen(path));
@@ -231,6 +231,12 @@ static int decide(const struct merge *merge, const struct merge_request *request
 	if (change->from &&
 	    (change->base.kind == SIDE_ABSENT || change->theirs.kind == SIDE_ABSENT))
 		return error_set(err, ERR_CORRUPT, "a rename needs what was renamed");
+	const struct content *unreadable =
+		verdict->base.kind == CONTENT_UNREADABLE ? &verdict->base : &verdict->theirs;
+
+	if (unreadable->kind == CONTENT_UNREADABLE)
+		return merge_conflict(verdict, "cannot be read in the sandbox: %s",
+				      strerror(unreadable->number));
 	int result = look_at_target(merge, verdict, &target, err);
 
 	if (result != 0)

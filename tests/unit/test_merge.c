@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -193,6 +194,51 @@ static void special_versions(void **state)
 	assert_int_equal(unlinkat(s.theirs, "f", 0), 0);
 	assert_int_equal(mkfifoat(s.theirs, "f", 0600), 0);
 	assert_failure(scene_try_merge(&s, &merge, &err), &err, ERR_UNSTABLE, "FIFO");
+}
+
+/* Of a sandbox too: one file that cannot be had is no reason not to tell of the others. */
+static void unreadable_versions(void **state)
+{
+	autoscene struct scene s;
+	char name[301];
+
+	scene_init(&s, *state);
+	memset(name, 'a', sizeof name - 1);
+	name[sizeof name - 1] = '\0';
+	scene_put(&s, THEIRS, "f", "a\n");
+	scene_change(&s, "f", NULL);
+	s.changes[0].theirs.path = name;
+	assert_verdict(&s, "f", VERDICT_CONFLICT, "cannot be read in the sandbox");
+}
+
+static int mounted(const struct temp *temp)
+{
+	struct change change = {.path = "dir/file"};
+	autofree char *path = temp_path(temp, "r");
+	autofree char *dir = temp_path(temp, "r/dir");
+	autofree char *scratch = temp_path(temp, "scratch");
+	automerge struct merge merge = MERGE_INIT;
+	autorepository struct repository repository = REPOSITORY_INIT;
+	autoerror struct error err = ERROR_INIT;
+
+	change.theirs = (struct side){SIDE_FILE, false, temp->fd, "theirs/f"};
+	NEED(mount("none", dir, "tmpfs", 0, NULL) == 0);
+	NEED(repository_find(path, &repository, &err) == 0);
+	NEED(merge_make(&(struct merge_request){&repository, &change, 1, "box", scratch}, &merge,
+			&err) == 0);
+	NEED(merge.items[0].kind == VERDICT_CONFLICT);
+	NEED(strstr(merge.items[0].reason, "on another file system"));
+	return 0;
+}
+
+static void mount_in_the_work_tree(void **state)
+{
+	autoscene struct scene s;
+
+	scene_init(&s, *state);
+	make_dirs(s.host, "dir");
+	scene_put(&s, THEIRS, "f", "new\n");
+	in_mount_child(mounted, s.temp);
 }
 
 /* T49 */
@@ -459,6 +505,8 @@ int main(void)
 		WITH_TEMP(conflicts),
 		WITH_TEMP(special_files),
 		WITH_TEMP(special_versions),
+		WITH_TEMP(unreadable_versions),
+		WITH_TEMP(mount_in_the_work_tree),
 		WITH_TEMP(host_directory_is_a_link),
 		WITH_TEMP(renames),
 		WITH_TEMP(directories_and_files_change_places),
