@@ -415,6 +415,46 @@ static int find_ignored(struct reading *r, struct str *ret, struct error *err)
 	return 0;
 }
 
+/* Which files of these directories the sandbox's index has all the same. */
+static int find_tracked(struct reading *r, struct str *ret, struct error *err)
+{
+	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
+	autostrv struct strv args = STRV_INIT;
+	int status;
+
+	if (!repo->carried.len)
+		return 0;
+	strv_add(&args, "ls-files");
+	strv_add(&args, "-z");
+	strv_add(&args, "--cached");
+	strv_add(&args, "--");
+	for (size_t i = 0; i < repo->carried.len; i++)
+		strv_addf(&args, ":(literal)%s", repo->carried.items[i]);
+	struct viewer_call call = {
+		.repo = r->repo, .place = VIEWER_INDEX, .args = (const char *const *)args.items};
+
+	/* An index that a sandbox has damaged tracks nothing. */
+	return viewer_run(r->viewer, &call, NULL, OIDS_MAX, ret, &status, err);
+}
+
+/* Whether some file of a directory is tracked, by the index or by HEAD. */
+static int is_tracked_below(struct reading *r, const struct str *tracked, const char *directory,
+			    bool *ret, struct error *err)
+{
+	size_t len = strlen(directory);
+	struct tree_entry entry;
+
+	*ret = true;
+	for (size_t at = 0; at < tracked->len; at += strlen(tracked->s + at) + 1)
+		if (strncmp(tracked->s + at, directory, len) == 0 && tracked->s[at + len] == '/')
+			return 0;
+	int result = trees_find(&r->trees, *r->state.head_tree ? r->state.head_tree : NULL,
+				directory, &entry, err);
+
+	*ret = result == 0;
+	return result < 0 ? -1 : 0;
+}
+
 static bool is_in_list(const struct str *list, const char *path)
 {
 	for (size_t at = 0; at < list->len; at += strlen(list->s + at) + 1)
@@ -424,15 +464,16 @@ static bool is_in_list(const struct str *list, const char *path)
 }
 
 /*
- * What was changed in directories that are mounted from the host; of one that is not ignored any more, all
- * that is in it, as git would take it.
+ * What was changed in directories that are mounted from the host; of one that is not ignored any more, or
+ * has tracked files by now, all that is in it, as git would take it.
  */
 static int add_carried(struct reading *r, struct error *err)
 {
 	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
-	autostr struct str ignored = STR_INIT;
+	autostr struct str ignored = STR_INIT, tracked = STR_INIT;
+	bool whole = false;
 
-	if (find_ignored(r, &ignored, err) < 0)
+	if (find_ignored(r, &ignored, err) < 0 || find_tracked(r, &tracked, err) < 0)
 		return -1;
 	for (size_t i = 0; i < repo->carried.len; i++) {
 		const struct view_mount *mount = viewer_carried(r->viewer, r->repo, i);
@@ -448,11 +489,13 @@ static int add_carried(struct reading *r, struct error *err)
 		/* The sandbox has put something else there. */
 		if (place.kind != STACK_DIRECTORY)
 			continue;
-		struct view_mount whole = *mount;
+		struct view_mount looked = *mount;
 
-		if (!is_in_list(&ignored, repo->carried.items[i]))
-			whole.changed = whole.lower_count;
-		if (frontier_read(&whole, prefix, &more, err) < 0)
+		if (is_tracked_below(r, &tracked, repo->carried.items[i], &whole, err) < 0)
+			return -1;
+		if (whole || !is_in_list(&ignored, repo->carried.items[i]))
+			looked.changed = looked.lower_count;
+		if (frontier_read(&looked, prefix, &more, err) < 0)
 			return -1;
 		frontier_add(&r->now.frontier, &more);
 	}
