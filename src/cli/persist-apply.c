@@ -1,6 +1,7 @@
 #include "cli/persist-apply.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -211,8 +212,10 @@ static int write_merge(const struct look *look, size_t repo, const struct reposi
 	*ret_written = false;
 	if (wished->dry_run || (merge->conflicts && !wished->markers))
 		return 0;
+	mode_t own = umask(caller_umask);
 	int result = transaction_apply(host, merge, wished->markers, err);
 
+	umask(own);
 	if (result < 0)
 		return -1;
 	*ret_written = result == 0 || wished->markers;
@@ -307,8 +310,10 @@ static int undo_one(const char *directory, bool dry_run, struct told *told, stru
 
 	if (repository_find(directory, &host, err) < 0 || recover(&host, err) < 0)
 		return -1;
+	mode_t own = umask(caller_umask);
 	int result = transaction_undo(&host, dry_run, &undo, err);
 
+	umask(own);
 	if (result < 0)
 		return -1;
 	conflicts = json_array();
