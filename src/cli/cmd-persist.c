@@ -98,8 +98,8 @@ static json_t *result_json(const struct sandbox_repo *repo, const struct persist
 }
 
 /* What the user may want to do next. */
-static void say_next(const struct look *look, size_t repo, const struct persist_wishes *wishes,
-		     const struct persist_result *result)
+static void add_next(const struct look *look, size_t repo, const struct persist_wishes *wishes,
+		     const struct persist_result *result, struct strv *next)
 {
 	const struct persisted *first = NULL;
 
@@ -109,11 +109,13 @@ static void say_next(const struct look *look, size_t repo, const struct persist_
 	if (!first)
 		return;
 	if (wishes->export_to) {
-		say("next: git am %s/%s/*.patch, or git fetch %s/%s.bundle %s", wishes->export_to,
-		    short_ref(first->source), wishes->export_to, look->sandbox.name, first->target);
+		strv_addf(next, "git am %s/%s/*.patch, or git fetch %s/%s.bundle %s",
+			  wishes->export_to, short_ref(first->source), wishes->export_to,
+			  look->sandbox.name, first->target);
 		return;
 	}
-	say("next: git -C %s merge %s", look->sandbox.repos[repo].host, short_ref(first->target));
+	strv_addf(next, "git -C %s merge %s", look->sandbox.repos[repo].host,
+		  short_ref(first->target));
 }
 
 /*
@@ -221,7 +223,8 @@ static int read_wishes(const struct invocation *invocation, struct wished *ret, 
 }
 
 static int persist_one(struct look *look, size_t repo, const struct wished *wished,
-		       struct noting *noting, json_t *repos, struct str *text, struct error *err)
+		       struct noting *noting, json_t *repos, struct str *text, struct strv *next,
+		       struct error *err)
 {
 	const struct sandbox_repo *which = &look->sandbox.repos[repo];
 	autopersist struct persist_result result = {0};
@@ -243,20 +246,20 @@ static int persist_one(struct look *look, size_t repo, const struct wished *wish
 		str_add(text, "nothing to persist\n");
 	say_left_out(which, &result.state);
 	if (!wishes.dry_run)
-		say_next(look, repo, &wishes, &result);
+		add_next(look, repo, &wishes, &result, next);
 	note(noting, which, &result);
 	return 0;
 }
 
 static int persist_all(struct look *look, const struct wished *wished, json_t *repos,
-		       struct str *text, struct error *err)
+		       struct str *text, struct strv *next, struct error *err)
 {
 	struct noting noting = {.memo = MEMO_INIT};
 	int result = begin_noting(look, &noting, err);
 
 	for (size_t i = 0; i < look->sandbox.repo_count && result == 0; i++)
 		if (look->chosen[i])
-			result = persist_one(look, i, wished, &noting, repos, text, err);
+			result = persist_one(look, i, wished, &noting, repos, text, next, err);
 	if (result == 0 && !wished->wishes.dry_run && !wished->wishes.export_to)
 		result = end_noting(look, &noting, err);
 	memo_release(&noting.memo);
@@ -267,17 +270,22 @@ static int persist_branches(const struct invocation *invocation, struct error *e
 {
 	autolook struct look look = LOOK_INIT;
 	autostr struct str text = STR_INIT;
+	autostrv struct strv next = STRV_INIT;
 	struct wished wished = {0};
 	json_t *repos = json_array();
 	bool json = option_given(invocation, "json");
 	int result = -1;
 
 	if (read_wishes(invocation, &wished, err) == 0 && look_open(invocation, &look, err) == 0)
-		result = persist_all(&look, &wished, repos, &text, err);
+		result = persist_all(&look, &wished, repos, &text, &next, err);
 	strv_release(&wished.branches);
 	if (result < 0 || !json) {
 		json_decref(repos);
-		return result < 0 ? -1 : output_text(text.len ? text.s : "", err);
+		if (result < 0 || output_text(text.len ? text.s : "", err) < 0)
+			return -1;
+		for (size_t i = 0; i < next.len; i++)
+			say("next: %s", next.items[i]);
+		return 0;
 	}
 	return output_json(json_pack("{s:s,s:b,s:o}", "name", look.sandbox.name, "dry_run",
 				     wished.wishes.dry_run, "repos", repos),

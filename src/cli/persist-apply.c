@@ -185,13 +185,18 @@ static int note(const struct look *look, size_t repo, const struct apply_changes
 		struct error *err)
 {
 	const struct sandbox_repo *which = &look->sandbox.repos[repo];
-	automemo struct memo memo = MEMO_INIT;
+	automemo struct memo memo = MEMO_INIT, before = MEMO_INIT;
 
 	/* With several repositories the next look tells. */
 	if (look->viewer.frozen || !is_all(changes) || look->sandbox.repo_count > 1)
 		return 0;
 	if (memo_fingerprint(&look->sandbox, &memo.fingerprint, err) < 0)
 		return -1;
+	/* It is on the host as a branch already, which stays when this is undone. */
+	if (memo_read(&look->sandbox, &before) &&
+	    strcmp(before.fingerprint, memo.fingerprint) == 0 &&
+	    memo_find_repo(&before, which->name) && !memo_find_repo(&before, which->name)->applied)
+		return 0;
 	struct memo_repo *noted = memo_add_repo(&memo, which->name, which->host);
 
 	noted->applied = true;

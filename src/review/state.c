@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,7 +42,9 @@ const char *state_tree(const struct state *state, const char *tree)
 {
 	if (*tree)
 		return tree;
-	return strlen(state->now) == OID_HEX_MAX ? EMPTY_TREE_SHA256 : EMPTY_TREE_SHA1;
+	return strlen(state->now) == OID_HEX_MAX || strlen(state->head.oid) == OID_HEX_MAX
+		       ? EMPTY_TREE_SHA256
+		       : EMPTY_TREE_SHA1;
 }
 
 /* One of the two trees: what differs from the one before, and how git is told of it. */
@@ -278,6 +281,49 @@ static bool matters(const struct reading *r, const struct side *side, size_t i)
 	       frontier_covering(&r->now.frontier, entry->path);
 }
 
+/*
+ * Which commit a submodule is at is not in the work tree of the superproject: what was committed there
+ * counts.
+ */
+static int add_gitlinks(struct reading *r, struct error *err)
+{
+	const struct state *state = &r->state;
+	const char *const args[] = {"diff-tree",
+				    "-r",
+				    "-z",
+				    "--raw",
+				    "--no-renames",
+				    "--no-abbrev",
+				    "--end-of-options",
+				    state_tree(state, state->base_tree),
+				    state->head_tree,
+				    "--",
+				    NULL};
+	struct viewer_call call = {.repo = r->repo, .place = VIEWER_BARE, .args = args};
+	autostr struct str output = STR_INIT;
+
+	if (!*state->head_tree || strcmp(state->head_tree, state->base_tree) == 0)
+		return 0;
+	if (viewer_run(r->viewer, &call, NULL, OIDS_MAX, &output, NULL, err) < 0)
+		return error_wrap(err, "cannot find the submodules");
+	for (size_t at = 0; at < output.len;) {
+		const char *head = output.s + at;
+		const char *path = head + strlen(head) + 1;
+		unsigned int old_mode, new_mode;
+		char oid[OID_HEX_MAX + 1];
+
+		if (path >= output.s + output.len ||
+		    sscanf(head, ":%o %o %*s %64s", &old_mode, &new_mode, oid) != 3)
+			return error_set(err, ERR_GIT, "git diff-tree said something unexpected");
+		if (new_mode == MODE_SUBMODULE)
+			add_modify(&r->stream, "160000", oid, path);
+		else if (old_mode == MODE_SUBMODULE && !new_mode)
+			add_remove(&r->stream, path);
+		at = (size_t)(path - output.s) + strlen(path) + 1;
+	}
+	return 0;
+}
+
 static int add_commit(struct reading *r, const struct side *side, int mark, const char *from,
 		      struct error *err)
 {
@@ -294,6 +340,8 @@ static int add_commit(struct reading *r, const struct side *side, int mark, cons
 		if (side->taken[i] && add_entry(r, side, &side->frontier.items[i], hashed, err) < 0)
 			return -1;
 	}
+	if (side == &r->now && add_gitlinks(r, err) < 0)
+		return -1;
 	str_addf(&r->stream, "\nls :%d \n", mark);
 	return 0;
 }
