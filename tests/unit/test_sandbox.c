@@ -325,9 +325,9 @@ static void hostile_records(void **state)
 		broken(&root, texts[i], strlen(texts[i]), "cannot be understood");
 	/* A NUL byte does not end it early. */
 	broken(&root, good, sizeof good, "cannot be understood");
-	autofree char *newer = with("\"schema\":1", "\"schema\":3");
+	autofree char *newer = with("\"schema\":1", "\"schema\":4");
 
-	broken(&root, newer, strlen(newer), "schema 3, this jib knows up to 2");
+	broken(&root, newer, strlen(newer), "schema 4, this jib knows up to 3");
 	/* What the others differ from */
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 	autoerror struct error err = ERROR_INIT;
