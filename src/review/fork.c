@@ -206,7 +206,7 @@ int states_rollback(const struct root *root, const char *name, unsigned int numb
 	if (target == sandbox->checkpoint_count)
 		return no_checkpoint(sandbox, number, err);
 	if (lease_resting(root, sandbox, &change.keep, err) < 0 ||
-	    states_push(root, sandbox, err) < 0)
+	    states_push(root, sandbox, STATES_MAX_ROLLBACK, err) < 0)
 		return -1;
 	number = sandbox->checkpoints[target].number;
 	autofree char *message = xasprintf("before rollback to %u", number);
