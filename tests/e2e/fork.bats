@@ -294,10 +294,16 @@ home
 }
 
 @test "a work tree whose mode was changed inside" {
-	inside a 'echo one >new; chmod 555 .; chmod 500 ~'
+	inside a 'echo one >new; echo x >~/x; chmod 555 .; chmod 500 ~'
 	jib fork a b
 	[[ $(inside b 'stat -c %a .; stat -c %a ~; cat new') == $'555\n500\none' ]]
 	[[ $(inside a 'stat -c %a .; stat -c %a ~; cat new') == $'555\n500\none' ]]
+	jib checkpoint a
+	inside a 'chmod 755 . ~'
+	jib rollback a 1
+	[[ $(inside a 'stat -c %a .; stat -c %a ~; cat new') == $'555\n500\none' ]]
+	jib rollback a
+	[[ $(inside a 'stat -c %a .; cat new') == $'755\none' ]]
 }
 
 @test "errors: names, what exists, what does not, and what is mounted" {
@@ -411,7 +417,30 @@ renew() {
 	broken_off error=ENOSPC renameat2 renameat mkdirat write fsync -- "$JIB" fork a b
 }
 
-@test "SIGKILL of checkpoint and rollback at any point" {
+@test "SIGKILL of checkpoint at any point" {
 	work a
 	broken_off signal=KILL renameat2 renameat fsync -- "$JIB" checkpoint a
+}
+
+@test "SIGKILL of rollback at any point: the present or the checkpoint, and the way to both" {
+	local call n status=1 killed=0
+	for call in renameat2 renameat fsync; do
+		status=1
+		for ((n = 1; status && n < 40; n++)); do
+			inside a 'echo one >README.md'
+			jib checkpoint a
+			inside a 'echo two >README.md; git commit -qam two; echo two >~/mark'
+			status=0
+			injected "$call" "signal=KILL:when=$n" "$JIB" rollback a 1 >"$T/out" 2>&1 || status=$?
+			((status == 0)) || killed=$((killed + 1))
+			[[ $(inside a 'cat README.md') == one ]] || jib rollback a 1
+			[[ $(inside a 'cat README.md; test ! -e ~/mark; git log -1 --format=%s') == $'one\nsecond line' ]]
+			jib rollback a 2
+			[[ $(inside a 'cat README.md ~/mark; git log -1 --format=%s') == $'two\ntwo\ntwo' ]]
+			jib rm --force a
+			swept
+		done
+	done 2>"$T/shell" # bash tells of each that is killed
+	echo "# $killed killed"
+	((killed >= 8))
 }
