@@ -188,10 +188,16 @@ static int copy_data(int from, int to)
 	}
 }
 
-static int copy_content(int from, int to, const struct stat *st)
+int file_copy(int from, int to)
 {
+	struct stat st;
+
+	if (ioctl(to, FICLONE, from) == 0)
+		return 0;
+	if (fstat(from, &st) < 0)
+		return -1;
 	/* Not only where there are holes: a file may be compressed, or inline. */
-	if (st->st_blocks < st->st_size / 512)
+	if (st.st_blocks < st.st_size / 512)
 		return copy_data(from, to);
 	return copy_bytes(from, to, INT64_MAX);
 }
@@ -208,8 +214,7 @@ int file_copy_at(int from, int dirfd, const char *name, struct error *err)
 		return error_errno(err, "cannot create %s", name);
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	if ((ioctl(to, FICLONE, from) < 0 && copy_content(from, to, &st) < 0) ||
-	    fchmod(to, st.st_mode & 0777) < 0 || futimens(to, times) < 0)
+	if (file_copy(from, to) < 0 || fchmod(to, st.st_mode & 0777) < 0 || futimens(to, times) < 0)
 		return error_errno(err, "cannot copy %s", name);
 	return 0;
 }
@@ -266,17 +271,55 @@ struct removal {
 
 static int remove_entry(struct removal *r, int dirfd, const char *name, int depth);
 
+/* Root may have made it immutable, or appendable only. Whether it was, and is not any more. */
+static bool make_mutable(int fd)
+{
+	unsigned int flags;
+
+	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || !(flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)))
+		return false;
+	flags &= ~(unsigned int)(FS_IMMUTABLE_FL | FS_APPEND_FL);
+	return ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+}
+
+/* The flag may be the entry's own, or that of the directory it is in. */
+static bool make_removable(int dirfd, const char *name)
+{
+	struct stat st;
+	bool changed = make_mutable(dirfd);
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !(S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+		return changed;
+	autofd int fd = open_within(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+
+	return (fd >= 0 && make_mutable(fd)) || changed;
+}
+
+/* unlinkat(2), whatever flags are in the way. */
+static int unlink_at(int dirfd, const char *name, int flags)
+{
+	if (unlinkat(dirfd, name, flags) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -1;
+	if (make_removable(dirfd, name))
+		return unlinkat(dirfd, name, flags);
+	errno = EPERM;
+	return -1;
+}
+
 /*
  * Removes what is no directory or an empty one; 1 when it is a directory that holds something.
  */
 static int remove_simple(int dirfd, const char *name, struct error *err)
 {
-	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+	if (unlink_at(dirfd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	/* Linux says EISDIR for a directory, POSIX EPERM; so does Linux for an immutable file. */
 	if (errno != EISDIR && errno != EPERM)
 		return error_errno(err, "cannot remove %s", name);
-	if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+	if (unlink_at(dirfd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
 		return 0;
 	if (errno == EBUSY)
 		return error_errno(err, "cannot remove %s: something is mounted there", name);

@@ -49,9 +49,12 @@ int file_replace_at(int dirfd, const char *name, const void *bytes, size_t len, 
 		    bool durable, struct error *err);
 
 /*
- * Copies the open regular file `from` into the new file `name`: shares blocks where the file
- * system can (FICLONE), else copy_file_range(2), else read and write; keeps mode, mtime and holes.
+ * Copies the content of one open regular file into another, which is empty: shares blocks where
+ * the file system can (FICLONE), else copy_file_range(2), else read and write; keeps holes.
+ * Returns 0, or -1 with errno.
  */
+int file_copy(int from, int to);
+/* file_copy() into the new file `name`; keeps mode and mtime. */
 int file_copy_at(int from, int dirfd, const char *name, struct error *err);
 
 /* mkdir(2) of one component, then opens it. An existing directory is taken as it is. */

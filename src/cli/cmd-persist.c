@@ -3,13 +3,21 @@
 #include <sys/stat.h>
 
 #include "base/memory.h"
+#include "cli/ask.h"
 #include "cli/commands.h"
 #include "cli/look.h"
 #include "cli/output.h"
+#include "cli/persist-apply.h"
 #include "review/memo.h"
 #include "review/persist.h"
+#include "review/pick.h"
 
 static const struct option options[] = {
+	{0, "apply", NULL, "into the host's work tree instead: a three-way merge, all or nothing"},
+	{0, "conflicts", "markers|refuse",
+	 "with --apply: write what merges, and mark what does not"},
+	{0, "include", "PATH", "with --apply: an ignored file or directory too (repeatable)"},
+	{0, "undo", NULL, "put back what the last --apply has changed"},
 	{0, "as", "BRANCH", "the host's name of the branch, instead of jib/NAME/BRANCH"},
 	{0, "update", NULL, "fast-forward the host's own branch of that name"},
 	{0, "branch", "BRANCH", "only this branch of the sandbox (repeatable)"},
@@ -18,6 +26,7 @@ static const struct option options[] = {
 	{0, "notes", NULL, "new notes too, as refs/notes/jib/NAME/..."},
 	{0, "stash", NULL, "stashes too, as refs/jib/NAME/stash/N"},
 	{0, "nested", NULL, "submodules that were added, and files of repositories inside too"},
+	{'i', "interactive", NULL, "choose commits and files"},
 	{0, "export", "DIR", "write patches (for git am) and a bundle instead"},
 	{'n', "dry-run", NULL, "only tell what would come"},
 	LOOK_OPTIONS,
@@ -149,12 +158,37 @@ static int end_noting(const struct look *look, struct noting *noting, struct err
 			continue;
 		struct memo_repo *kept = memo_add_repo(&noting->memo, old->name, old->host);
 
-		kept->applied = old->applied;
-		kept->tree = old->tree ? xstrdup(old->tree) : NULL;
+		memo_copy_applied(old, kept);
 		for (size_t k = 0; k < old->ref_count; k++)
 			memo_add_ref(kept, old->refs[k].ref, old->refs[k].oid);
 	}
 	return memo_write(&look->sandbox, &noting->memo, err);
+}
+
+/* Commits one by one, then the files that were not committed. */
+static int choose(void *data, struct pick *pick, struct error *err)
+{
+	struct ask commits = ASK_INIT, files = ASK_INIT;
+	const char *branch = short_ref(pick->source);
+
+	(void)data;
+	for (size_t i = 0; i < pick->commit_count; i++) {
+		struct pick_commit *commit = &pick->commits[i];
+		autofree char *question = xasprintf("%s: bring the commit %.12s %s?", branch,
+						    commit->oid, commit->subject);
+
+		if (ask(&commits, question, &commit->chosen, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < pick->file_count; i++) {
+		struct pick_file *file = &pick->files[i];
+		autofree char *question = xasprintf("%s: bring the uncommitted %s (%c)?", branch,
+						    file->path, file->status);
+
+		if (ask(&files, question, &file->chosen, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 struct wished {
@@ -179,6 +213,7 @@ static int read_wishes(const struct invocation *invocation, struct wished *ret, 
 		.update = option_given(invocation, "update"),
 		.dry_run = option_given(invocation, "dry-run"),
 		.export_to = option_value(invocation, "export"),
+		.choose = option_given(invocation, "interactive") ? choose : NULL,
 	};
 	if (ret->wishes.as && !*ret->wishes.as)
 		return error_set(err, ERR_USAGE, "--as: the name of a branch is missing");
@@ -228,7 +263,7 @@ static int persist_all(struct look *look, const struct wished *wished, json_t *r
 	return result;
 }
 
-static int persist(const struct invocation *invocation, struct error *err)
+static int persist_branches(const struct invocation *invocation, struct error *err)
 {
 	autolook struct look look = LOOK_INIT;
 	autostr struct str text = STR_INIT;
@@ -237,8 +272,6 @@ static int persist(const struct invocation *invocation, struct error *err)
 	bool json = option_given(invocation, "json");
 	int result = -1;
 
-	if (json)
-		output_quiet();
 	if (read_wishes(invocation, &wished, err) == 0 && look_open(invocation, &look, err) == 0)
 		result = persist_all(&look, &wished, repos, &text, err);
 	strv_release(&wished.branches);
@@ -251,12 +284,45 @@ static int persist(const struct invocation *invocation, struct error *err)
 			   err);
 }
 
+static int check_together(const struct invocation *invocation, struct error *err)
+{
+	static const char *const branches[] = {"as",   "update", "branch", "no-wip",
+					       "tags", "notes",	 "stash",  "export"};
+	static const char *const applying[] = {"conflicts", "include"};
+	bool apply = option_given(invocation, "apply"), undo = option_given(invocation, "undo");
+
+	for (size_t i = 0; i < ARRAY_SIZE(branches); i++)
+		if ((apply || undo) && option_given(invocation, branches[i]))
+			return error_set(err, ERR_USAGE, "--%s has no meaning with --%s",
+					 branches[i], apply ? "apply" : "undo");
+	for (size_t i = 0; i < ARRAY_SIZE(applying); i++)
+		if (!apply && option_given(invocation, applying[i]))
+			return error_set(err, ERR_USAGE, "--%s has a meaning with --apply only",
+					 applying[i]);
+	if (apply && undo)
+		return error_set(err, ERR_USAGE, "--apply and --undo exclude each other");
+	if (!undo && !invocation->arg_count)
+		return error_set(err, ERR_USAGE, "the name of a sandbox is missing");
+	return 0;
+}
+
+static int persist(const struct invocation *invocation, struct error *err)
+{
+	if (option_given(invocation, "json"))
+		output_quiet();
+	if (check_together(invocation, err) < 0)
+		return -1;
+	if (option_given(invocation, "undo"))
+		return persist_undo(invocation, err);
+	return option_given(invocation, "apply") ? persist_apply(invocation, err)
+						 : persist_branches(invocation, err);
+}
+
 const struct command cmd_persist = {
 	.name = "persist",
 	.synopsis = "NAME [options]",
-	.summary = "bring a sandbox's work to the host, as branches",
+	.summary = "bring a sandbox's work to the host: as branches, or into the work tree",
 	.options = options,
-	.min_args = 1,
 	.max_args = 1,
 	.failure = 1,
 	.run = persist,

@@ -209,7 +209,7 @@ static const char *explain(const char *why)
 		{"socket", "a socket"},
 		{"device", "a device"},
 		{"git-directory", "the name of a git directory"},
-		{"nested-repository", "a repository of its own"},
+		{"nested-repository", "a repository of its own, only what is tracked counts"},
 		{"bare-repository", "it looks like a bare repository"},
 		{"submodule", "a submodule"},
 		{"unreadable-directory", "a directory that cannot be listed"},

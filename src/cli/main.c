@@ -122,7 +122,7 @@ int main(int argc, char **argv)
 
 	reset_signals();
 	/* Layers are shared: what git and jib make there is not for the eyes of who came first alone. */
-	umask(022);
+	caller_umask = umask(022);
 	if (!open_streams())
 		return FAILED;
 	if (argc < 2) {

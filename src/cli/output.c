@@ -9,6 +9,8 @@
 #include "base/memory.h"
 #include "base/str.h"
 
+mode_t caller_umask = 022;
+
 static bool quiet;
 
 void output_quiet(void)

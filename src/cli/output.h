@@ -10,7 +10,14 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include <sys/types.h>
+
 #include "base/error.h"
+
+/*
+ * What the caller wants new files of his own to be; jib itself has 022, whoever calls.
+ */
+extern mode_t caller_umask;
 
 /* "jib: ..." on stderr, escaped. Not said after output_quiet(). */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -17,7 +17,8 @@
  * The colours are put on here, and what git writes has none. A patch is read by its structure: the
  * lines of a hunk are counted off against its header, so that content which looks like a header
  * is coloured as the content that it is. Known are the output of `git diff-tree -p` and
- * `git log [-p]` in their default formats, with or without --stat; no combined diffs.
+ * `git log [-p]` in their default formats, with or without --stat; no combined diffs. Bad white
+ * space is not marked.
  *
  * RENDER_RAW is for stdout that is neither a terminal nor a pager: a patch in a file must be the
  * one that `git apply` takes, byte for byte, and then nothing is escaped or coloured.

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 
 /* A list: a colon, or a quote at the beginning, means more in it than in a path. */
@@ -54,6 +56,8 @@ static void add_environment(const struct git_place *place, struct strv *env)
 	if (place->own)
 		for (size_t i = 0; i < ARRAY_SIZE(alone); i++)
 			strv_add(env, alone[i]);
+	for (const char *const *item = place->env; item && *item; item++)
+		strv_add(env, *item);
 	if (place->git_dir)
 		strv_addf(env, "GIT_DIR=%s", place->git_dir);
 	if (place->work_tree)
@@ -157,4 +161,27 @@ int git_run(const struct git_place *place, const char *const *args, struct str *
 	if (git_start(place, args, &process, err) < 0)
 		return -1;
 	return git_finish(&process, ret, NULL, NULL, err);
+}
+
+int git_input(const struct str *text, int *ret_fd, struct error *err)
+{
+	autofd int fd = memfd_create("input", MFD_CLOEXEC);
+
+	if (fd < 0 || write_all(fd, text->len ? text->s : "", text->len) < 0 ||
+	    lseek(fd, 0, SEEK_SET) < 0)
+		return error_errno(err, "cannot prepare the input of git");
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int git_run_with(const struct git_place *place, const char *const *args, const struct str *input,
+		 struct str *ret, struct error *err)
+{
+	struct git_place with_input = *place;
+	autofd int fd = -1;
+
+	if (git_input(input, &fd, err) < 0)
+		return -1;
+	with_input.input = fd;
+	return git_run(&with_input, args, ret, err);
 }

@@ -26,6 +26,7 @@ struct git_place {
 	const char *objects;	/* GIT_OBJECT_DIRECTORY */
 	const char *alternates; /* GIT_ALTERNATE_OBJECT_DIRECTORIES: one, which gets quoted */
 	int input;		/* what git reads as its standard input; 0: nothing */
+	const char *const *env; /* more variables, NULL-terminated; or NULL */
 	/* A repository that jib has made, of what a sandbox says: no configuration but its own counts. */
 	bool own;
 	/* Told that git goes on, with these words; or NULL. */
@@ -53,6 +54,13 @@ int git_finish(struct process *process, struct str *ret, int *ret_status, struct
  * or error:, else the first.
  */
 void git_quote_errors(const struct str *errors, struct str *ret);
+
+/* What git is to read, as a file in memory: it may be more than fits into a pipe. */
+int git_input(const struct str *text, int *ret_fd, struct error *err);
+
+/* git_run() with `input` as git's standard input. */
+int git_run_with(const struct git_place *place, const char *const *args, const struct str *input,
+		 struct str *ret, struct error *err);
 
 /* git_start() and git_finish() in one. */
 int git_run(const struct git_place *place, const char *const *args, struct str *ret,

@@ -13,6 +13,8 @@
 enum { ENTRIES_MAX = 10000000 };
 
 struct reading {
+	const struct view_mount *mount;
+	const char *prefix;
 	struct frontier frontier;
 	size_t alloc;
 	size_t level;
@@ -39,8 +41,12 @@ static void add(struct reading *reading, const char *path, enum frontier_kind ki
 	}
 	if (st->st_ctim.tv_sec > frontier->newest)
 		frontier->newest = st->st_ctim.tv_sec;
+	char *whole = xasprintf("%s%s", reading->prefix, path);
+
 	frontier->items[frontier->count++] = (struct frontier_entry){
-		.path = xstrdup(path),
+		.path = whole,
+		.inner = whole + strlen(reading->prefix),
+		.directory = reading->mount->lowers[reading->level],
 		.kind = kind,
 		.opaque = opaque,
 		.level = reading->level,
@@ -66,7 +72,7 @@ static int visit(void *data, int dirfd, const char *name, const char *path, cons
 	};
 	struct reading *reading = data;
 
-	if (strcmp(path, ".git") == 0)
+	if (!*reading->prefix && strcmp(path, ".git") == 0)
 		return TREE_SKIP;
 	if (reading->frontier.count == ENTRIES_MAX) {
 		reading->too_many = true;
@@ -103,6 +109,27 @@ static int compare(const void *a, const void *b)
 	return order ? order : x->level < y->level ? -1 : x->level > y->level;
 }
 
+static void sort(struct frontier *frontier)
+{
+	if (frontier->count)
+		qsort(frontier->items, frontier->count, sizeof *frontier->items, compare);
+}
+
+void frontier_add(struct frontier *frontier, struct frontier *more)
+{
+	frontier->items = xreallocarray(frontier->items, frontier->count + more->count + 1,
+					sizeof *frontier->items);
+	if (more->count)
+		memcpy(frontier->items + frontier->count, more->items,
+		       more->count * sizeof *more->items);
+	frontier->count += more->count;
+	if (more->newest > frontier->newest)
+		frontier->newest = more->newest;
+	free(more->items);
+	*more = (struct frontier){0};
+	sort(frontier);
+}
+
 /*
  * Of several levels the uppermost one that has a path decides, and nothing counts that lies below
  * what is gone or opaque above it.
@@ -115,7 +142,7 @@ static int settle(const struct view_mount *mount, struct frontier *frontier, str
 		struct frontier_entry *item = &frontier->items[i];
 		struct stack_entry found;
 
-		if (stack_find(mount->lowers, mount->changed, item->path, &found, err) < 0)
+		if (stack_find(mount->lowers, mount->changed, item->inner, &found, err) < 0)
 			return -1;
 		bool again = kept && strcmp(frontier->items[kept - 1].path, item->path) == 0 &&
 			     frontier->items[kept - 1].kind == item->kind;
@@ -132,9 +159,10 @@ static int settle(const struct view_mount *mount, struct frontier *frontier, str
 	return 0;
 }
 
-int frontier_read(const struct view_mount *mount, struct frontier *ret, struct error *err)
+int frontier_read(const struct view_mount *mount, const char *prefix, struct frontier *ret,
+		  struct error *err)
 {
-	struct reading reading = {0};
+	struct reading reading = {.mount = mount, .prefix = prefix};
 
 	for (; reading.level < mount->changed; reading.level++) {
 		if (tree_walk(mount->lowers[reading.level], visit, &reading, err) < 0) {
@@ -147,8 +175,7 @@ int frontier_read(const struct view_mount *mount, struct frontier *ret, struct e
 					 ENTRIES_MAX);
 		}
 	}
-	qsort(reading.frontier.items, reading.frontier.count, sizeof *reading.frontier.items,
-	      compare);
+	sort(&reading.frontier);
 	if (mount->changed > 1 && settle(mount, &reading.frontier, err) < 0) {
 		frontier_release(&reading.frontier);
 		return -1;

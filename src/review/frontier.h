@@ -25,8 +25,10 @@ enum frontier_kind {
 struct frontier_entry {
 	char *path; /* relative to the work tree; any bytes */
 	enum frontier_kind kind;
-	bool opaque;  /* nothing of what the layers have below it is seen */
-	size_t level; /* of the lower that has it */
+	bool opaque;	   /* nothing of what the layers have below it is seen */
+	int directory;	   /* the lower that has it: the mount's, */
+	const char *inner; /* and its path there, in `path` */
+	size_t level;
 	struct stat st;
 };
 
@@ -37,10 +39,14 @@ struct frontier {
 };
 
 /*
- * Of the first mount->changed lowers. The git dir at the top is left out. ERR_LIMIT when there are
- * more paths than anybody has.
+ * Of the first mount->changed lowers. `prefix` is where in the work tree that is mounted, "" or with a
+ * slash at its end. The git dir at the top is left out. ERR_LIMIT when there are more paths than
+ * anybody has.
  */
-int frontier_read(const struct view_mount *mount, struct frontier *ret, struct error *err);
+int frontier_read(const struct view_mount *mount, const char *prefix, struct frontier *ret,
+		  struct error *err);
+/* Adds all of another one, which is empty afterwards. */
+void frontier_add(struct frontier *frontier, struct frontier *more);
 void frontier_release(struct frontier *frontier);
 #define autofrontier __attribute__((cleanup(frontier_release)))
 

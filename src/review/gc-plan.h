@@ -26,9 +26,9 @@ enum { GC_GRACE = 60 };
 struct candidate {
 	char *name;
 	char *held; /* why it cannot be removed whatever is asked for; or NULL */
-	enum work work;
 	uint64_t bytes;
 	struct timespec used;
+	enum work work;
 	bool has_run;
 	/* What the plan says. */
 	bool removed;

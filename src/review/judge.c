@@ -39,14 +39,17 @@ static int judge_items(const struct sandbox_repo *repo, const struct persist_res
 		       const struct memo_repo *noted, struct memo_repo *memo, enum work *ret,
 		       struct error *err)
 {
-	/* What was applied came as files: then the commits have served. */
+	/* What was applied came as files: then the commits of that branch have served. */
 	bool applied = noted && noted->applied && noted->tree &&
-		       strcmp(noted->tree, found->state.now) == 0;
+		       strcmp(noted->tree, found->state.now) == 0 && memo_stands(noted);
+	const char *head = found->state.head.ref ? found->state.head.ref : "HEAD";
 
 	*ret = applied ? WORK_PERSISTED : WORK_NONE;
-	memo->applied = applied;
-	memo->tree = applied ? xstrdup(noted->tree) : NULL;
-	for (size_t i = 0; i < found->count && !applied; i++) {
+	if (applied)
+		memo_copy_applied(noted, memo);
+	for (size_t i = 0; i < found->count; i++) {
+		if (applied && strcmp(found->items[i].source, head) == 0)
+			continue;
 		autostr struct str ref = STR_INIT;
 		int result = find_ref(repo->host, found->items[i].new_oid, &ref, err);
 
@@ -101,6 +104,9 @@ static int judge(struct viewer *viewer, enum work *ret, struct error *err)
 		if (one > work)
 			work = one;
 	}
+	/* What has changed is ignored, or has been taken back: still, it is not as it was. */
+	if (work == WORK_NONE)
+		work = WORK_PERSISTED;
 	/* The next glance knows it too. */
 	if (work == WORK_PERSISTED && memo_write(viewer->sandbox, &memo, err) < 0)
 		return -1;

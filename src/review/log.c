@@ -2,11 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "base/memory.h"
+#include "git/git.h"
 
 enum { LOG_MAX = 1 << 30, FIELDS = 8 };
 
@@ -79,10 +77,10 @@ int log_start(struct viewer *viewer, size_t repo, unsigned long max, const char 
 
 	if (result != 0)
 		return result;
-	autofd int fd = memfd_create("revisions", MFD_CLOEXEC);
+	autofd int fd = -1;
 
-	if (fd < 0 || write_all(fd, input.s, input.len) < 0 || lseek(fd, 0, SEEK_SET) < 0)
-		return error_errno(err, "cannot prepare the input of git");
+	if (git_input(&input, &fd, err) < 0)
+		return -1;
 	add_arguments(max, options, &args);
 	strv_add(&args, "--decorate");
 	return viewer_git(viewer,

@@ -1,7 +1,9 @@
 #include "review/memo.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,6 +14,7 @@
 #include "base/str.h"
 #include "review/marks.h"
 #include "snapshot/fingerprint.h"
+#include "snapshot/hash.h"
 #include "view/view.h"
 
 enum { SCHEMA = 1, MEMO_MAX = 4 << 20, TRIES = 200 };
@@ -31,6 +34,8 @@ void memo_release(struct memo *memo)
 		free(repo->name);
 		free(repo->host);
 		free(repo->tree);
+		free(repo->standing);
+		strv_release(&repo->files);
 	}
 	free(memo->repos);
 	free(memo->fingerprint);
@@ -52,12 +57,51 @@ void memo_add_ref(struct memo_repo *repo, const char *ref, const char *oid)
 	repo->refs[repo->ref_count++] = (struct memo_ref){xstrdup(ref), xstrdup(oid)};
 }
 
+void memo_copy_applied(const struct memo_repo *from, struct memo_repo *to)
+{
+	to->applied = from->applied;
+	to->tree = from->tree ? xstrdup(from->tree) : NULL;
+	to->standing = from->standing ? xstrdup(from->standing) : NULL;
+	strv_add_all(&to->files, &from->files);
+}
+
 const struct memo_repo *memo_find_repo(const struct memo *memo, const char *name)
 {
 	for (size_t i = 0; i < memo->repo_count; i++)
 		if (strcmp(memo->repos[i].name, name) == 0)
 			return &memo->repos[i];
 	return NULL;
+}
+
+char *memo_standing(const char *host, const struct strv *files)
+{
+	autofd int top = open(host, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct hash hash;
+
+	if (top < 0)
+		return NULL;
+	hash_init(&hash);
+	for (size_t i = 0; i < files->len; i++) {
+		autofd int fd = open_beneath(top, files->items[i], O_PATH | O_NOFOLLOW, 0);
+		struct stat st = {0};
+
+		if (fd < 0 ? errno != ENOENT && errno != ENOTDIR : fstat(fd, &st) < 0)
+			return NULL;
+		const int64_t numbers[] = {
+			(int64_t)st.st_ino, st.st_mode,	       st.st_size,	  st.st_mtim.tv_sec,
+			st.st_mtim.tv_nsec, st.st_ctim.tv_sec, st.st_ctim.tv_nsec};
+
+		hash_text(&hash, files->items[i]);
+		hash_bytes(&hash, numbers, sizeof numbers);
+	}
+	return hash_id(&hash, "standing");
+}
+
+bool memo_stands(const struct memo_repo *repo)
+{
+	autofree char *now = memo_standing(repo->host, &repo->files);
+
+	return now && repo->standing && strcmp(now, repo->standing) == 0;
 }
 
 static int take(const struct sandbox *sandbox, struct marks *marks, struct error *err)
@@ -103,6 +147,19 @@ static json_t *refs_to_json(const struct memo_repo *repo)
 	return refs;
 }
 
+/* NULL when one is not UTF-8. */
+static json_t *files_to_json(const struct strv *files)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < files->len; i++)
+		if (json_array_append_new(array, json_string(files->items[i])) < 0) {
+			json_decref(array);
+			return NULL;
+		}
+	return array;
+}
+
 static json_t *memo_to_json(const struct memo *memo)
 {
 	json_t *repos = json_array();
@@ -110,9 +167,10 @@ static json_t *memo_to_json(const struct memo *memo)
 	for (size_t i = 0; i < memo->repo_count; i++) {
 		const struct memo_repo *repo = &memo->repos[i];
 		json_t *refs = refs_to_json(repo);
-		json_t *item =
-			json_pack("{s:s,s:s,s:b,s:s?,s:o}", "name", repo->name, "host", repo->host,
-				  "applied", repo->applied, "tree", repo->tree, "refs", refs);
+		json_t *item = json_pack("{s:s,s:s,s:b,s:s?,s:s?,s:o,s:o}", "name", repo->name,
+					 "host", repo->host, "applied", repo->applied, "tree",
+					 repo->tree, "standing", repo->standing, "files",
+					 files_to_json(&repo->files), "refs", refs);
 
 		if (json_array_append_new(repos, item) < 0) {
 			json_decref(repos);
@@ -158,7 +216,9 @@ static bool read_repo(const json_t *item, struct memo *memo)
 	const char *name = json_string_value(json_object_get(item, "name"));
 	const char *host = json_string_value(json_object_get(item, "host"));
 	const json_t *applied = json_object_get(item, "applied");
+	const json_t *files = json_object_get(item, "files");
 	const char *tree = json_string_value(json_object_get(item, "tree"));
+	const char *standing = json_string_value(json_object_get(item, "standing"));
 
 	if (!name || !host || !json_is_boolean(applied))
 		return false;
@@ -166,6 +226,14 @@ static bool read_repo(const json_t *item, struct memo *memo)
 
 	repo->applied = json_is_true(applied);
 	repo->tree = tree ? xstrdup(tree) : NULL;
+	repo->standing = standing ? xstrdup(standing) : NULL;
+	for (size_t i = 0; i < json_array_size(files); i++) {
+		const char *file = json_string_value(json_array_get(files, i));
+
+		if (!file)
+			return false;
+		strv_add(&repo->files, file);
+	}
 	return read_refs(json_object_get(item, "refs"), repo);
 }
 

@@ -20,6 +20,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/str.h"
 #include "store/sandbox.h"
 
 struct memo_ref {
@@ -36,7 +37,9 @@ struct memo_repo {
 	char *name; /* in the sandbox */
 	char *host; /* the host's work tree */
 	bool applied;
-	char *tree; /* the work tree that came, as a tree id; or NULL */
+	char *tree;	   /* the work tree that came, as a tree id; or NULL */
+	struct strv files; /* of the host's that were written or removed then, */
+	char *standing;	   /* and how they were left: memo_standing() */
 	struct memo_ref *refs;
 	size_t ref_count;
 };
@@ -58,7 +61,18 @@ void memo_release(struct memo *memo);
 /* The result is valid until the next one is added. */
 struct memo_repo *memo_add_repo(struct memo *memo, const char *name, const char *host);
 void memo_add_ref(struct memo_repo *repo, const char *ref, const char *oid);
+/* What was applied, as another memo has noted it. */
+void memo_copy_applied(const struct memo_repo *from, struct memo_repo *to);
 const struct memo_repo *memo_find_repo(const struct memo *memo, const char *name);
+
+/*
+ * Inode, size, mode and times of files of a work tree, as a hash. As long as it is the same, what was applied
+ * is on the host: not after an undo, or when another commit is checked out. NULL when a file cannot be
+ * looked at.
+ */
+char *memo_standing(const char *host, const struct strv *files);
+/* Whether what was applied still is where it was put. */
+bool memo_stands(const struct memo_repo *repo);
 
 /*
  * The fingerprint of what the sandbox holds now (marks.h), for memo_write(). Nothing may be running

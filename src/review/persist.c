@@ -7,6 +7,8 @@
 #include "base/memory.h"
 #include "git/git.h"
 #include "review/export.h"
+#include "review/pick.h"
+#include "review/publish.h"
 #include "review/quarantine.h"
 #include "review/tips.h"
 
@@ -33,6 +35,7 @@ struct persisting {
 	bool hostless;
 	struct refs host_refs;
 	struct quarantine quarantine;
+	struct strv known; /* what the sandbox started with, and the host still has */
 	struct persist_result result;
 };
 
@@ -129,18 +132,15 @@ static void name_tips(const struct persisting *p, struct refs *ret)
 
 static int receive(struct persisting *p, struct error *err)
 {
-	autostrv struct strv known = STRV_INIT;
 	autorefs struct refs tips = {0};
 	bool sha256 = p->result.count && strlen(p->result.items[0].new_oid) == OID_HEX_MAX;
 
 	name_tips(p, &tips);
-	const struct git_place place = host_place(p);
-
-	if ((!p->hostless && find_known(p, &place, &known, err) < 0) ||
-	    quarantine_open(p->viewer->root, p->hostless ? NULL : &p->host, sha256, &p->quarantine,
+	quarantine_close(&p->quarantine);
+	if (quarantine_open(p->viewer->root, p->hostless ? NULL : &p->host, sha256, &p->quarantine,
 			    err) < 0)
 		return -1;
-	return quarantine_receive(&p->quarantine, p->viewer, p->repo, &tips, &known, err);
+	return quarantine_receive(&p->quarantine, p->viewer, p->repo, &tips, &p->known, err);
 }
 
 /* Judging. */
@@ -196,14 +196,9 @@ static int check_nested(const struct persisting *p, const struct persisted *item
 	const char *const whole[] = {"ls-tree", "-r", "-z", item->new_oid, NULL};
 	autostr struct str output = STR_INIT;
 	autostrv struct strv added = STRV_INIT;
-	autostrv struct strv base = STRV_INIT, there = STRV_INIT;
 
-	if (*state->base) {
-		strv_add(&base, state->base);
-		if (quarantine_filter_known(&place, &base, &there, err) < 0)
-			return -1;
-	}
-	if (git_run(&place, there.len ? args : whole, &output, err) < 0)
+	/* Of one that the host does not have any more all of it is new. */
+	if (git_run(&place, strv_holds(&p->known, state->base) ? args : whole, &output, err) < 0)
 		return error_wrap(err, "cannot look through %s", item->source);
 	for (size_t at = 0; at < output.len;) {
 		const char *head = output.s + at;
@@ -301,7 +296,7 @@ static int refuse_move(const struct persisting *p, const struct persisted *item,
 	return error_hint(err, "give it another name: jib persist %s --as BRANCH", name);
 }
 
-static int judge(struct persisting *p, struct persisted *item, bool *ret_force, struct error *err)
+static int judge(struct persisting *p, struct persisted *item, struct error *err)
 {
 	const struct git_place place = quarantine_place(&p->quarantine);
 	const struct ref *old =
@@ -311,7 +306,6 @@ static int judge(struct persisting *p, struct persisted *item, bool *ret_force, 
 	bool ours = false;
 	int status;
 
-	*ret_force = false;
 	if (!p->wishes->nested && check_nested(p, item, err) < 0)
 		return -1;
 	item->what = PERSIST_CREATED;
@@ -330,74 +324,49 @@ static int judge(struct persisting *p, struct persisted *item, bool *ret_force, 
 				 item->target);
 	if (!p->wishes->update && is_ours(p, item, &ours, err) < 0)
 		return -1;
-	if (!ours)
-		return refuse_move(p, item, err);
-	*ret_force = true;
-	return 0;
+	return ours ? 0 : refuse_move(p, item, err);
 }
 
-/* What git says is in its errors: the line of the ref that was refused. */
-static int fetch_failed(const struct persisting *p, const struct str *errors, struct error *err)
+/* What was known to the host must be complete: it is, if a ref of the host's reaches it. */
+static int check_known(const struct persisting *p, struct error *err)
 {
-	autostr struct str quoted = STR_INIT;
-	const char *rejected = errors->len ? strstr(errors->s, " ! ") : NULL;
+	const struct git_place place = host_place(p);
+	const char *const args[] = {"rev-list", "--max-count=1", "--stdin", NULL};
+	autostr struct str input = STR_INIT, output = STR_INIT;
+	autorefs struct refs tips = {0};
 
-	if (rejected)
-		str_add_bytes(&quoted, rejected + 1, strcspn(rejected + 1, "\n"));
-	else
-		git_quote_errors(errors, &quoted);
-	error_set(err, ERR_GIT, "%s: git fetch failed: %s", p->host.top,
-		  quoted.len ? quoted.s : "without a message");
-	if (strstr(errors->s ? errors->s : "", "checked out"))
-		return error_hint(err, "that branch is checked out; choose another name with --as, "
-				       "or merge what was brought");
-	return -1;
+	for (size_t i = 0; i < p->known.len; i++)
+		if (!refs_have(&p->host_refs, p->known.items[i]))
+			str_addf(&input, "%s\n", p->known.items[i]);
+	if (!input.len)
+		return 0;
+	str_add(&input, "--not\n--all\n");
+	if (git_run_with(&place, args, &input, &output, err) < 0)
+		return -1;
+	if (!output.len)
+		return 0;
+	name_tips(p, &tips);
+	return quarantine_check(&p->quarantine, &tips, &p->known, err);
 }
 
-/*
- * As from any remote, by path. What the user has configured for fetches does not count: nothing else
- * comes along, nothing is pruned.
- */
-static int fetch(struct persisting *p, const bool *force, struct error *err)
+static int publish_all(const struct persisting *p, struct error *err)
 {
-	static const char *const fixed[] = {"-c",
-					    "protocol.file.allow=always",
-					    "-c",
-					    "fetch.writeCommitGraph=false",
-					    "fetch",
-					    "--quiet",
-					    "--no-tags",
-					    "--no-write-fetch-head",
-					    "--no-recurse-submodules",
-					    "--no-auto-gc",
-					    "--no-prune",
-					    "--atomic",
-					    "--refmap=",
-					    "--"};
-	struct git_place place = host_place(p);
-	autostrv struct strv args = STRV_INIT;
-	autostr struct str output = STR_INIT, errors = STR_INIT;
-	struct process process = PROCESS_INIT;
-	bool any = false;
-	int status;
+	autofree struct publish_ref *refs = xcalloc(p->result.count + 1, sizeof *refs);
+	autofree char *reason = xasprintf("jib persist %s", p->viewer->sandbox->name);
+	size_t count = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-		strv_add(&args, fixed[i]);
-	strv_add(&args, p->quarantine.path);
 	for (size_t i = 0; i < p->result.count; i++) {
 		const struct persisted *item = &p->result.items[i];
 
 		if (item->what == PERSIST_SAME)
 			continue;
-		any = true;
-		strv_addf(&args, "%s%s:%s", force[i] ? "+" : "", item->target, item->target);
+		if (publish_check(&p->host, item->target, err) < 0)
+			return -1;
+		refs[count++] = (struct publish_ref){item->target, item->old_oid, item->new_oid};
 	}
-	if (!any)
-		return 0;
-	if (git_start(&place, (const char *const *)args.items, &process, err) < 0 ||
-	    git_finish(&process, &output, &status, &errors, err) < 0)
+	if (count && check_known(p, err) < 0)
 		return -1;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : fetch_failed(p, &errors, err);
+	return publish(&p->quarantine, &p->host, refs, count, reason, err);
 }
 
 static int check_names(struct persisting *p, struct error *err)
@@ -431,6 +400,72 @@ static int export_all(const struct persisting *p, struct error *err)
 			    p->wishes->export_to, err);
 }
 
+static void count_chosen(const struct pick *pick, struct persisted *item,
+			 struct persist_result *result)
+{
+	size_t commits = 0, files = 0;
+
+	for (size_t i = 0; i < pick->commit_count; i++)
+		commits += pick->commits[i].chosen;
+	for (size_t i = 0; i < pick->file_count; i++)
+		files += pick->files[i].chosen;
+	if (commits < pick->commit_count || files < pick->file_count)
+		result->whole = false;
+	item->commits = commits;
+	item->wip = files > 0;
+}
+
+/* Only of branches; what is left of one that nothing was chosen of is dropped. */
+static int choose(struct persisting *p, struct error *err)
+{
+	const struct git_place place = quarantine_place(&p->quarantine);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < p->result.count; i++) {
+		struct persisted *item = &p->result.items[i];
+		const char *const args[] = {"update-ref", item->target, item->new_oid, NULL};
+		bool branch = str_starts(item->target, heads);
+		autopick struct pick pick = {0};
+		autostr struct str output = STR_INIT;
+
+		if (branch &&
+		    (pick_read(&p->quarantine, item->source, item->new_oid, item->wip, &p->known,
+			       &pick, err) < 0 ||
+		     p->wishes->choose(p->wishes->data, &pick, err) < 0 ||
+		     pick_make(&p->quarantine, &pick, item->new_oid, item->new_oid, err) < 0))
+			return -1;
+		if (branch)
+			count_chosen(&pick, item, &p->result);
+		if (*item->new_oid && git_run(&place, args, &output, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < p->result.count; i++) {
+		struct persisted item = p->result.items[i];
+
+		if (*item.new_oid) {
+			p->result.items[kept++] = item;
+			continue;
+		}
+		free(item.source);
+		free(item.target);
+	}
+	p->result.count = kept;
+	return 0;
+}
+
+/* From the sandbox into the quarantine, and from there to where it is wanted. */
+static int bring(struct persisting *p, struct error *err)
+{
+	if (receive(p, err) < 0 || (p->wishes->choose && choose(p, err) < 0))
+		return -1;
+	for (size_t i = 0; i < p->result.count; i++)
+		if (judge(p, &p->result.items[i], err) < 0)
+			return -1;
+	if (p->wishes->dry_run)
+		return 0;
+	return p->wishes->export_to ? export_all(p, err) : publish_all(p, err);
+}
+
 static int persist(struct persisting *p, struct error *err)
 {
 	if (find_host(p, err) < 0 || tips_find(p->viewer, p->repo, p->wishes, &p->result, err) < 0)
@@ -439,16 +474,18 @@ static int persist(struct persisting *p, struct error *err)
 		p->result.items[i].target = target_of(p, &p->result.items[i]);
 	if (!p->result.count)
 		return 0;
-	autofree bool *force = xcalloc(p->result.count, sizeof *force);
+	const struct git_place place = host_place(p);
 
-	if (check_names(p, err) < 0 || receive(p, err) < 0)
+	if (check_names(p, err) < 0 || (!p->hostless && find_known(p, &place, &p->known, err) < 0))
 		return -1;
-	for (size_t i = 0; i < p->result.count; i++)
-		if (judge(p, &p->result.items[i], &force[i], err) < 0)
-			return -1;
-	if (p->wishes->dry_run)
+	if (bring(p, err) == 0)
 		return 0;
-	return p->wishes->export_to ? export_all(p, err) : fetch(p, force, err);
+	/* The host may have pruned what lies behind something that it still has. */
+	if (err->code != ERR_CORRUPT || !p->known.len || p->wishes->choose)
+		return -1;
+	error_clear(err);
+	strv_release(&p->known);
+	return bring(p, err);
 }
 
 int persist_repository(struct viewer *viewer, size_t repo, const struct persist_wishes *wishes,
@@ -464,6 +501,7 @@ int persist_repository(struct viewer *viewer, size_t repo, const struct persist_
 	int result = persist(&p, err);
 
 	quarantine_close(&p.quarantine);
+	strv_release(&p.known);
 	refs_release(&p.host_refs);
 	repository_release(&p.host);
 	if (result < 0) {

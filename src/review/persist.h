@@ -1,8 +1,8 @@
 /*
  * persist: a sandbox's commits and uncommitted work as branches of the host's repository.
  *
- * git packs in the viewer, the host takes the pack into a quarantine, checks it, and fetches from
- * there (quarantine.h). Of the host's repository only new objects and the named refs are written:
+ * git packs in the viewer, the host takes the pack into a quarantine, checks it, and takes it
+ * from there (quarantine.h, publish.h). Of the host's repository only new objects and the named refs are written:
  * never its work tree, its index, or a branch that is checked out.
  *
  * Uncommitted work becomes one commit on top of the sandbox's HEAD, by the user and committed by
@@ -21,6 +21,10 @@
 
 #define PERSIST_COMMITTER "jib <jib@localhost>"
 
+struct pick;
+/* The user chooses (pick.h). -1: nothing is brought at all. */
+typedef int persist_choose(void *data, struct pick *pick, struct error *err);
+
 struct persist_wishes {
 	bool no_wip; /* commits only */
 	bool nested; /* gitlinks, and files of repositories inside of the work tree */
@@ -29,8 +33,10 @@ struct persist_wishes {
 	const char *as;		     /* the host's name for the only one */
 	bool update;		     /* fast-forward the host's own branch of that name */
 	bool dry_run;
-	const char *
-		export_to; /* a directory for patches and a bundle, instead of the host's repository */
+	/* A directory for patches and a bundle, instead of the host's repository. */
+	const char *export_to;
+	persist_choose *choose; /* or NULL: everything */
+	void *data;
 };
 
 enum persist_what { PERSIST_CREATED, PERSIST_UPDATED, PERSIST_SAME };

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,30 +96,6 @@ struct git_place quarantine_place(const struct quarantine *q)
 	return (struct git_place){.directory = q->path, .git_dir = q->path, .own = true};
 }
 
-/* What git is to read, in memory: it may be more than fits into a pipe. */
-static int input_of(const struct str *text, int *ret, struct error *err)
-{
-	autofd int fd = memfd_create("input", MFD_CLOEXEC);
-
-	if (fd < 0 || write_all(fd, text->len ? text->s : "", text->len) < 0 ||
-	    lseek(fd, 0, SEEK_SET) < 0)
-		return error_errno(err, "cannot prepare the input of git");
-	*ret = steal_fd(&fd);
-	return 0;
-}
-
-static int run_with_input(const struct git_place *place, const char *const *args,
-			  const struct str *input, struct str *ret, struct error *err)
-{
-	struct git_place with_input = *place;
-	autofd int fd = -1;
-
-	if (input_of(input, &fd, err) < 0)
-		return -1;
-	with_input.input = fd;
-	return git_run(&with_input, args, ret, err);
-}
-
 int quarantine_filter_known(const struct git_place *place, const struct strv *oids,
 			    struct strv *ret, struct error *err)
 {
@@ -131,7 +106,7 @@ int quarantine_filter_known(const struct git_place *place, const struct strv *oi
 		str_addf(&input, "%s\n", oids->items[i]);
 	if (!oids->len)
 		return 0;
-	if (run_with_input(place, args, &input, &output, err) < 0)
+	if (git_run_with(place, args, &input, &output, err) < 0)
 		return -1;
 	char *rest = output.s;
 
@@ -154,7 +129,7 @@ static int stream(const struct quarantine *q, struct viewer *viewer, size_t repo
 	autofd int input = -1;
 	int ends[2];
 
-	if (input_of(wanted, &input, err) < 0)
+	if (git_input(wanted, &input, err) < 0)
 		return -1;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return error_errno(err, "cannot make a pipe");
@@ -182,59 +157,48 @@ static int stream(const struct quarantine *q, struct viewer *viewer, size_t repo
 	return 0;
 }
 
-/* Whether all is there that the tips need. */
-static int check_connected(const struct quarantine *q, const struct str *wanted, struct error *err)
+static void list_wanted(const struct refs *tips, const struct strv *known, struct str *ret)
 {
-	const char *const args[] = {"rev-list", "--objects", "--stdin", "--quiet", NULL};
-	const struct git_place place = quarantine_place(q);
-	autostr struct str output = STR_INIT;
-
-	if (run_with_input(&place, args, wanted, &output, err) < 0) {
-		err->code = ERR_CORRUPT;
-		return error_wrap(err, "objects are missing");
-	}
-	return 0;
+	for (size_t i = 0; i < tips->count; i++)
+		str_addf(ret, "%s\n", tips->items[i].oid);
+	for (size_t i = 0; i < known->len; i++)
+		str_addf(ret, "^%s\n", known->items[i]);
 }
 
+/* git finds them as packed refs. */
 static int name_tips(const struct quarantine *q, const struct refs *tips, struct error *err)
 {
-	const char *const args[] = {"update-ref", "--stdin", NULL};
-	const struct git_place place = quarantine_place(q);
-	autostr struct str input = STR_INIT, output = STR_INIT;
+	autostr struct str text = STR_INIT;
 
 	for (size_t i = 0; i < tips->count; i++)
-		str_addf(&input, "create %s %s\n", tips->items[i].name, tips->items[i].oid);
-	return run_with_input(&place, args, &input, &output, err);
-}
-
-static int receive(const struct quarantine *q, struct viewer *viewer, size_t repo,
-		   const struct refs *tips, const struct strv *known, struct error *err)
-{
-	autostr struct str wanted = STR_INIT;
-
-	for (size_t i = 0; i < tips->count; i++)
-		str_addf(&wanted, "%s\n", tips->items[i].oid);
-	for (size_t i = 0; i < known->len; i++)
-		str_addf(&wanted, "^%s\n", known->items[i]);
-	if (stream(q, viewer, repo, &wanted, err) < 0)
-		return -1;
-	return check_connected(q, &wanted, err);
+		str_addf(&text, "%s %s\n", tips->items[i].oid, tips->items[i].name);
+	return write_file(q->fd, "packed-refs", text.s, err);
 }
 
 int quarantine_receive(const struct quarantine *q, struct viewer *viewer, size_t repo,
 		       const struct refs *tips, const struct strv *known, struct error *err)
 {
-	const struct strv nothing = STRV_INIT;
+	autostr struct str wanted = STR_INIT;
 
 	if (!tips->count)
 		return 0;
-	if (receive(q, viewer, repo, tips, known, err) < 0) {
-		/* The host may have pruned what lies behind something that it still has. */
-		if (err->code != ERR_CORRUPT || !known->len)
-			return -1;
-		error_clear(err);
-		if (receive(q, viewer, repo, tips, &nothing, err) < 0)
-			return -1;
-	}
+	list_wanted(tips, known, &wanted);
+	if (stream(q, viewer, repo, &wanted, err) < 0)
+		return -1;
 	return name_tips(q, tips, err);
+}
+
+int quarantine_check(const struct quarantine *q, const struct refs *tips, const struct strv *known,
+		     struct error *err)
+{
+	const char *const args[] = {"rev-list", "--objects", "--stdin", "--quiet", NULL};
+	const struct git_place place = quarantine_place(q);
+	autostr struct str wanted = STR_INIT, output = STR_INIT;
+
+	list_wanted(tips, known, &wanted);
+	if (git_run_with(&place, args, &wanted, &output, err) < 0) {
+		err->code = ERR_CORRUPT;
+		return error_wrap(err, "objects are missing");
+	}
+	return 0;
 }

@@ -3,7 +3,8 @@
  *
  * Objects come as a pack, a stream that git makes in the viewer, and are taken in by `index-pack
  * --strict`: hashed anew and checked. What the host's repository has already is found there, by an
- * alternate; a sandbox's store never is one (T47). The host then fetches from here.
+ * alternate; a sandbox's store never is one (T47). From here it is
+ * published (publish.h).
  */
 #pragma once
 
@@ -36,11 +37,18 @@ void quarantine_close(struct quarantine *quarantine);
 struct git_place quarantine_place(const struct quarantine *quarantine);
 
 /*
- * Brings what `tips` reach and `known` do not, and names the tips as the refs `tips` says. ERR_CORRUPT when
- * something is missing or malformed.
+ * Brings what `tips` reach and `known` do not, and names the tips as the refs `tips` says; into an empty
+ * quarantine. ERR_CORRUPT when something is malformed, or an object that another one names is missing.
  */
 int quarantine_receive(const struct quarantine *quarantine, struct viewer *viewer, size_t repo,
 		       const struct refs *tips, const struct strv *known, struct error *err);
+
+/*
+ * Whether all is there that the tips need and `known` do not reach. That costs as much as the trees of the
+ * known commits are large: for when something has failed. ERR_CORRUPT.
+ */
+int quarantine_check(const struct quarantine *quarantine, const struct refs *tips,
+		     const struct strv *known, struct error *err);
 
 /* Which of these ids are objects of a repository. */
 int quarantine_filter_known(const struct git_place *place, const struct strv *oids,

@@ -36,7 +36,7 @@ static bool holds(const struct memo_repo *repo)
 	for (size_t i = 0; i < repo->ref_count; i++)
 		if (!host_ref_is(repo->host, repo->refs[i].ref, repo->refs[i].oid))
 			return false;
-	return true;
+	return !repo->applied || memo_stands(repo);
 }
 
 static bool is_persisted(const struct sandbox *sandbox, const struct memo *memo,

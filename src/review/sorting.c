@@ -175,8 +175,9 @@ static int sort_one(struct sorter *sorter, size_t i, struct error *err)
 	size_t len;
 
 	if (find_git_component(entry->path, &len)) {
-		if (!nested)
-			leave_out_once(sorter->state, entry->path, "git-directory");
+		if (entry->kind != FRONTIER_GONE)
+			leave_out_once(sorter->state, nested ? nested : entry->path,
+				       nested ? "nested-repository" : "git-directory");
 		return 0;
 	}
 	if (in_submodule(request, entry->path, &len, err) < 0 ||

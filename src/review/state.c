@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "review/sorting.h"
 #include "review/trees.h"
+#include "view/stack.h"
 
 enum { OIDS_MAX = 1 << 30, ANSWER_MAX = 65536, INLINE_MAX = 64 << 20 };
 
@@ -40,10 +41,7 @@ const char *state_tree(const struct state *state, const char *tree)
 {
 	if (*tree)
 		return tree;
-	/* git knows it without having it. */
-	return strlen(state->now) == OID_HEX_MAX
-		       ? "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
-		       : "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+	return strlen(state->now) == OID_HEX_MAX ? EMPTY_TREE_SHA256 : EMPTY_TREE_SHA1;
 }
 
 /* One of the two trees: what differs from the one before, and how git is told of it. */
@@ -127,9 +125,9 @@ static int hash_files(struct reading *r, struct side *side, struct error *err)
  * A file that its owner may not read is opened all the same, as git would not: the rights say what its
  * user may do, and what it holds is work.
  */
-static int open_closed(int directory, const struct frontier_entry *entry, struct error *err)
+static int open_closed(const struct frontier_entry *entry, struct error *err)
 {
-	autofd int place = open_beneath(directory, entry->path, O_PATH | O_NOFOLLOW, 0);
+	autofd int place = open_beneath(entry->directory, entry->inner, O_PATH | O_NOFOLLOW, 0);
 	struct stat st;
 
 	if (place < 0 || fstat(place, &st) < 0 || !S_ISREG(st.st_mode))
@@ -174,11 +172,9 @@ static void add_modify(struct str *stream, const char *mode, const char *what, c
 	str_add_char(stream, '\n');
 }
 
-static int add_link(struct reading *r, const struct side *side, const struct frontier_entry *entry,
-		    struct error *err)
+static int add_link(struct reading *r, const struct frontier_entry *entry, struct error *err)
 {
-	int directory = side->mount->lowers[entry->level];
-	autofd int fd = open_beneath(directory, entry->path, O_PATH | O_NOFOLLOW, 0);
+	autofd int fd = open_beneath(entry->directory, entry->inner, O_PATH | O_NOFOLLOW, 0);
 	size_t size = (size_t)entry->st.st_size + 1;
 	autofree char *target = xmalloc(size);
 	ssize_t len = fd < 0 ? -1 : readlinkat(fd, "", target, size);
@@ -208,8 +204,8 @@ static int file_mode(struct reading *r, const struct frontier_entry *entry, cons
 	return result < 0 ? -1 : 0;
 }
 
-static int add_file(struct reading *r, const struct side *side, const struct frontier_entry *entry,
-		    const char *oid, struct error *err)
+static int add_file(struct reading *r, const struct frontier_entry *entry, const char *oid,
+		    struct error *err)
 {
 	const char *mode;
 
@@ -219,7 +215,7 @@ static int add_file(struct reading *r, const struct side *side, const struct fro
 		add_modify(&r->stream, mode, oid, entry->path);
 		return 0;
 	}
-	autofd int fd = open_closed(side->mount->lowers[entry->level], entry, err);
+	autofd int fd = open_closed(entry, err);
 	autostr struct str bytes = STR_INIT;
 
 	if (fd < 0 || read_all(fd, INLINE_MAX, &bytes, err) < 0)
@@ -229,13 +225,19 @@ static int add_file(struct reading *r, const struct side *side, const struct fro
 	return 0;
 }
 
-/* A directory in the place of something else; most are where nothing was. */
-static int add_directory(struct reading *r, const struct frontier_entry *entry, struct error *err)
+/*
+ * A directory where there was a file. Most are where nothing was; one of a layer that is no upper has no
+ * mark, also where it is merged with those below.
+ */
+static int add_directory(struct reading *r, const struct side *side,
+			 const struct frontier_entry *entry, struct error *err)
 {
-	const struct frontier_entry *before = frontier_covering(&r->then.frontier, entry->path);
+	const struct frontier_entry *before =
+		side == &r->now ? frontier_covering(&r->then.frontier, entry->path) : NULL;
+	bool was_file = before && (before->kind == FRONTIER_FILE || before->kind == FRONTIER_LINK);
 	struct tree_entry tracked;
 
-	if (entry->opaque || before) {
+	if (entry->opaque || was_file) {
 		add_remove(&r->stream, entry->path);
 		return 0;
 	}
@@ -256,11 +258,11 @@ static int add_entry(struct reading *r, const struct side *side, const struct fr
 		add_remove(&r->stream, entry->path);
 		return 0;
 	case FRONTIER_LINK:
-		return add_link(r, side, entry, err);
+		return add_link(r, entry, err);
 	case FRONTIER_DIRECTORY:
-		return add_directory(r, entry, err);
+		return add_directory(r, side, entry, err);
 	case FRONTIER_FILE:
-		return add_file(r, side, entry, oid, err);
+		return add_file(r, entry, oid, err);
 	default:
 		return 0;
 	}
@@ -385,12 +387,127 @@ static int compare_left_out(const void *a, const void *b)
 	return strcmp(((const struct left_out *)a)->path, ((const struct left_out *)b)->path);
 }
 
+static bool rules_changed(const struct frontier *frontier)
+{
+	for (size_t i = 0; i < frontier->count; i++)
+		if (strcmp(path_last(frontier->items[i].path), ".gitignore") == 0)
+			return true;
+	return false;
+}
+
+/* Which of the directories that are mounted from the host are ignored, as they all were once. */
+static int find_ignored(struct reading *r, struct str *ret, struct error *err)
+{
+	const char *const args[] = {"check-ignore", "-z", "--stdin", "--no-index", NULL};
+	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
+	struct viewer_call call = {.repo = r->repo, .place = VIEWER_TREE, .args = args};
+	autostr struct str input = STR_INIT;
+	int status;
+
+	for (size_t i = 0; i < repo->carried.len; i++)
+		str_add_bytes(&input, repo->carried.items[i], strlen(repo->carried.items[i]) + 1);
+	if (!rules_changed(&r->now.frontier)) {
+		str_add_bytes(ret, input.len ? input.s : "", input.len);
+		return 0;
+	}
+	if (input.len && viewer_run(r->viewer, &call, &input, OIDS_MAX, ret, &status, err) < 0)
+		return error_wrap(err, "cannot tell which directories are ignored");
+	return 0;
+}
+
+/* Which files of these directories the sandbox's index has all the same. */
+static int find_tracked(struct reading *r, struct str *ret, struct error *err)
+{
+	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
+	autostrv struct strv args = STRV_INIT;
+	int status;
+
+	if (!repo->carried.len)
+		return 0;
+	strv_add(&args, "ls-files");
+	strv_add(&args, "-z");
+	strv_add(&args, "--cached");
+	strv_add(&args, "--");
+	for (size_t i = 0; i < repo->carried.len; i++)
+		strv_addf(&args, ":(literal)%s", repo->carried.items[i]);
+	struct viewer_call call = {
+		.repo = r->repo, .place = VIEWER_INDEX, .args = (const char *const *)args.items};
+
+	/* An index that a sandbox has damaged tracks nothing. */
+	return viewer_run(r->viewer, &call, NULL, OIDS_MAX, ret, &status, err);
+}
+
+/* Whether some file of a directory is tracked, by the index or by HEAD. */
+static int is_tracked_below(struct reading *r, const struct str *tracked, const char *directory,
+			    bool *ret, struct error *err)
+{
+	size_t len = strlen(directory);
+	struct tree_entry entry;
+
+	*ret = true;
+	for (size_t at = 0; at < tracked->len; at += strlen(tracked->s + at) + 1)
+		if (strncmp(tracked->s + at, directory, len) == 0 && tracked->s[at + len] == '/')
+			return 0;
+	int result = trees_find(&r->trees, *r->state.head_tree ? r->state.head_tree : NULL,
+				directory, &entry, err);
+
+	*ret = result == 0;
+	return result < 0 ? -1 : 0;
+}
+
+static bool is_in_list(const struct str *list, const char *path)
+{
+	for (size_t at = 0; at < list->len; at += strlen(list->s + at) + 1)
+		if (strcmp(list->s + at, path) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * What was changed in directories that are mounted from the host; of one that is not ignored any more, or
+ * has tracked files by now, all that is in it, as git would take it.
+ */
+static int add_carried(struct reading *r, struct error *err)
+{
+	const struct sandbox_repo *repo = &r->viewer->sandbox->repos[r->repo];
+	autostr struct str ignored = STR_INIT, tracked = STR_INIT;
+	bool whole = false;
+
+	if (find_ignored(r, &ignored, err) < 0 || find_tracked(r, &tracked, err) < 0)
+		return -1;
+	for (size_t i = 0; i < repo->carried.len; i++) {
+		const struct view_mount *mount = viewer_carried(r->viewer, r->repo, i);
+		autofree char *prefix = xasprintf("%s/", repo->carried.items[i]);
+		struct frontier more = {0};
+		struct stack_entry place;
+
+		if (!mount)
+			continue;
+		if (stack_find(r->now.mount->lowers, r->now.mount->lower_count,
+			       repo->carried.items[i], &place, err) < 0)
+			return -1;
+		/* The sandbox has put something else there. */
+		if (place.kind != STACK_DIRECTORY)
+			continue;
+		struct view_mount looked = *mount;
+
+		if (is_tracked_below(r, &tracked, repo->carried.items[i], &whole, err) < 0)
+			return -1;
+		if (whole || !is_in_list(&ignored, repo->carried.items[i]))
+			looked.changed = looked.lower_count;
+		if (frontier_read(&looked, prefix, &more, err) < 0)
+			return -1;
+		frontier_add(&r->now.frontier, &more);
+	}
+	return 0;
+}
+
 static int read_sides(struct reading *r, struct error *err)
 {
 	autostate struct state unused = {0};
 
-	if (frontier_read(r->now.mount, &r->now.frontier, err) < 0 ||
-	    frontier_read(r->then.mount, &r->then.frontier, err) < 0)
+	if (frontier_read(r->now.mount, "", &r->now.frontier, err) < 0 ||
+	    frontier_read(r->then.mount, "", &r->then.frontier, err) < 0 || add_carried(r, err) < 0)
 		return -1;
 	r->state.newest = r->now.frontier.newest;
 	if (sort_side(r, &r->now, &r->state, err) < 0 || sort_side(r, &r->then, &unused, err) < 0)

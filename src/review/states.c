@@ -182,7 +182,7 @@ int states_push(const struct root *root, struct sandbox *sandbox, size_t max, st
 	autoholds struct layer_holds holds = {0};
 	autofree char *id = NULL;
 
-	if (parts_filled(sandbox, &parts, err) < 0)
+	if (parts_filled(root, sandbox, &parts, err) < 0)
 		return -1;
 	if (!parts.len)
 		return 0;
@@ -220,7 +220,7 @@ static int copy_state(const struct root *root, const struct sandbox *sandbox, in
 	autostrv struct strv parts = STRV_INIT;
 	autofree char *id = NULL;
 
-	if (parts_filled(sandbox, &parts, err) < 0)
+	if (parts_filled(root, sandbox, &parts, err) < 0)
 		return -1;
 	if (parts.len && (check_count(sandbox, STATES_MAX, err) < 0 ||
 			  make_layer(root, sandbox, &parts, copy_part, false, &id, holds, err) < 0))

@@ -25,6 +25,10 @@ struct trees {
 
 enum { OID_HEX_MAX = 64, MODE_TREE = 040000, MODE_SUBMODULE = 0160000 };
 
+/* git knows the empty tree without having it. */
+#define EMPTY_TREE_SHA1 "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+#define EMPTY_TREE_SHA256 "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321"
+
 struct tree_entry {
 	uint32_t mode; /* as in the tree: 0100644, 0100755, 0120000, 040000, 0160000 */
 	char oid[OID_HEX_MAX + 1];

@@ -116,6 +116,18 @@ const struct view_mount *viewer_mount(const struct viewer *viewer, size_t repo, 
 	return NULL;
 }
 
+const struct view_mount *viewer_carried(const struct viewer *viewer, size_t repo, size_t n)
+{
+	const struct sandbox_repo *wanted = &viewer->sandbox->repos[repo];
+	autofree char *target = xasprintf("%s/%s", wanted->path, wanted->carried.items[n]);
+
+	for (size_t i = 0; i < viewer->view.count; i++)
+		if (viewer->view.mounts[i].kind == VIEW_CARRIED &&
+		    strcmp(viewer->view.mounts[i].target, target) == 0)
+			return &viewer->view.mounts[i];
+	return NULL;
+}
+
 /* Messages of the viewer's init. */
 
 static int failed(struct packet *packet, struct error *err)

@@ -74,6 +74,8 @@ void viewer_close(struct viewer *viewer);
 /* Where the host finds the files of a repository's work tree, or the base's: lowers of layers. */
 const struct view_mount *viewer_mount(const struct viewer *viewer, size_t repo, bool base);
 
+/* The same of the n-th carried directory; NULL when it has no place any more. */
+const struct view_mount *viewer_carried(const struct viewer *viewer, size_t repo, size_t n);
 /* The same of a git dir. */
 const struct view_mount *viewer_git_mount(const struct viewer *viewer, size_t repo);
 

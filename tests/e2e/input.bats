@@ -329,15 +329,18 @@ complains() {
 # ---- two at once ----
 
 @test "two run of the same new NAME at once: both work, or one says why" {
-	local i pids=() status=0
+	local i pids=() statuses=(0 0) status
 	for i in 1 2; do
 		"$JIB" run same -q -- sh -c "echo $i >made-$i; cat >/dev/null; echo ran-$i" \
 			</dev/null >"$T/out-$i" 2>"$T/err-$i" 3>&- &
 		pids+=($!)
 	done
+	# Both first: one that is looked into meanwhile ends with the other.
+	for i in 0 1; do
+		wait "${pids[i]}" || statuses[i]=$?
+	done
 	for i in 1 2; do
-		status=0
-		wait "${pids[i - 1]}" || status=$?
+		status=${statuses[i - 1]}
 		if ((status == 0)); then
 			[[ $(<"$T/out-$i") == "ran-$i" ]]
 			[[ $("$JIB" run same -q -- cat "made-$i") == "$i" ]]

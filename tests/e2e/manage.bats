@@ -107,8 +107,8 @@ fields='set(d) >= {"name", "state", "view", "engine", "created", "repos", "disk_
 	holds '[each["name"] for each in d] == ["one", "two"]'
 	[[ $(json 'd[0]' <<<"$output") == "$("$JIB" show one --json | json d)" ]]
 	run -0 jib ls
-	[[ ${lines[0]} == NAME*STATE*AGE*DISK*CHANGES*BASE ]]
-	[[ ${lines[1]} =~ ^one\ +created\ .*\ unchanged\ +main@$(git rev-parse --short=12 HEAD)$ ]]
+	[[ ${lines[0]} == NAME*STATE*AGE*DISK*WORK*BASE ]]
+	[[ ${lines[1]} =~ ^one\ +created\ .*\ none\ +main@$(git rev-parse --short=12 HEAD)$ ]]
 	[[ ${lines[2]} == two* && ${#lines[@]} == 3 ]]
 }
 

@@ -193,6 +193,9 @@ static void lines_are_known_by_their_place(void **state)
 			HEADER_COLOURED FRAG("@@ -1 +1 @@") "\n" OLD("x") "-y\n");
 	assert_coloured(HEADER "@@ -1 +0,0 @@\n+++ b/f\n",
 			HEADER_COLOURED FRAG("@@ -1 +0,0 @@") "\n" META("+++ b/f"));
+	assert_coloured(
+		HEADER "@@ -1,2 +1 @@\n-x\nno line of a hunk\n-y\n+z\n",
+		HEADER_COLOURED FRAG("@@ -1,2 +1 @@") "\n" OLD("x") "no line of a hunk\n-y\n+z\n");
 	/* A hunk without a file, a file without a hunk */
 	assert_coloured("@@ -1 +1 @@\n-x\n+++ b\n", "@@ -1 +1 @@\n-x\n+++ b\n");
 	/* diff.suppressBlankEmpty */
