@@ -5,7 +5,7 @@
  * learns nothing that the work tree itself does not say.
  *
  *   MESSAGE_CHANGES path               is answered by
- *   MESSAGE_CHANGES carried paths      with UPPER_FDS files; or without any, when `path` is not
+ *   MESSAGE_CHANGES state, carried     with UPPER_FDS files; or without any, when `path` is not
  *                                      a work tree whose changes are known
  *
  * Nothing here blocks, and of those who connect and say nothing only the latest few are kept.

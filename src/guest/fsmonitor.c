@@ -26,7 +26,7 @@ static int64_t nanoseconds(struct timespec time)
 	return (int64_t)time.tv_sec * NSEC + time.tv_nsec;
 }
 
-/* Tokens: "jib:1:<boot>:<clock>:<since>:<untracked>", see struct question. */
+/* Tokens: "jib:2:<boot>:<stack>:<clock>:<since>:<untracked>", see struct question. */
 
 static int read_boot(struct str *ret)
 {
@@ -64,6 +64,9 @@ static int moment_now(struct moment *ret)
  * What a token says: since when git wants to know. After "everything" git forgets what it knew of
  * files, but it writes its cache of untracked files to the index as it was, and trusts it the
  * next time. So the token remembers since when that has not been told anything.
+ *
+ * The stack is what the upper lies on (base/upper.h). When what was changed becomes a layer, nothing of
+ * it is in the upper any more: a token of another stack says nothing.
  */
 struct question {
 	bool known;
@@ -83,16 +86,16 @@ static bool parse_time(const char **at, char ending, int64_t *ret)
 	return true;
 }
 
-static struct question parse(const char *token, const struct moment *now)
+static struct question parse(const char *token, const struct moment *now, const char *stack)
 {
 	enum { CLOCK_SLACK = 50 };
-	autofree char *start = xasprintf("jib:1:%s:", now->boot.s);
+	autofree char *start = xasprintf("jib:2:%s:%s:", now->boot.s, stack);
 	const char *at = token + strlen(start);
 	struct question question = {0};
 	int64_t clock;
 
 	if (strcmp(token, FSMONITOR_START) == 0)
-		question.known = true;
+		question.known = strcmp(stack, UPPER_FRESH) == 0;
 	else if (str_starts(token, start) && parse_time(&at, ':', &clock) &&
 		 parse_time(&at, ':', &question.since) &&
 		 parse_time(&at, '\0', &question.untracked))
@@ -104,6 +107,7 @@ static struct question parse(const char *token, const struct moment *now)
 /* Asking init. */
 
 struct upper {
+	struct str stack;
 	struct strv carried;
 	int fds[UPPER_FDS];
 };
@@ -136,12 +140,15 @@ static int ask(struct upper *ret)
 	if (packet_send(fd, MESSAGE_CHANGES, 0, &question, &ignored) != 0 ||
 	    packet_receive(fd, false, &answer, &ignored) != 0 || answer.fd_count != UPPER_FDS)
 		return -1;
-	while (answer.at < answer.payload.len) {
-		const char *inner;
+	const char *text;
 
-		if (packet_get_string(&answer, &inner, &ignored) < 0)
+	if (packet_get_string(&answer, &text, &ignored) < 0)
+		return -1;
+	str_add(&ret->stack, text);
+	while (answer.at < answer.payload.len) {
+		if (packet_get_string(&answer, &text, &ignored) < 0)
 			return -1;
-		strv_add(&ret->carried, inner);
+		strv_add(&ret->carried, text);
 	}
 	for (size_t i = 0; i < UPPER_FDS; i++)
 		ret->fds[i] = steal_fd(&answer.fds[i]);
@@ -272,11 +279,16 @@ static int list(const struct upper *upper, struct listing *listing)
 	listing->prefix = "";
 	if (listing->since.since && is_after(st.st_ctim, listing->since.untracked))
 		name_inside(listing, "");
-	/* With a later token git has been told. Opened anew: others read through this one too. */
+	/*
+	 * With a later token git has been told; of untracked files in states only when it asks again.
+	 * Opened anew: others read through this one too.
+	 */
 	autofd int reported = open(fd_path(upper->fds[UPPER_REPORTED]).s, O_RDONLY | O_CLOEXEC);
+	bool in_states = strcmp(upper->stack.s, UPPER_FRESH) != 0;
+	bool untold = !(in_states ? listing->since.untracked : listing->since.since);
 
-	if (reported < 0 || (!listing->since.since &&
-			     read_all(reported, REPORTED_MAX, &listing->paths, &ignored) < 0))
+	if (reported < 0 ||
+	    (untold && read_all(reported, REPORTED_MAX, &listing->paths, &ignored) < 0))
 		return -1;
 	if (tree_walk(upper->fds[UPPER_TREE], list_entry, listing, &ignored) < 0 ||
 	    list_carried(listing, upper->fds[UPPER_CARRIED], &upper->carried, &ignored) < 0)
@@ -342,18 +354,21 @@ static bool may_be_told(void)
 int fsmonitor_main(int argc, char **argv)
 {
 	struct moment now = {.boot = STR_INIT};
-	struct upper upper = {STRV_INIT, {-1, -1, -1}};
+	struct upper upper = {STR_INIT, STRV_INIT, {-1, -1, -1}};
 	struct listing listing = {.paths = STR_INIT};
 	autostr struct str answer = STR_INIT;
 
 	if (argc != 3 || strcmp(argv[1], "2") != 0 || moment_now(&now) < 0)
 		return 1;
-	listing.since = parse(argv[2], &now);
-	bool told = may_be_told() && listing.since.known && ask(&upper) == 0 &&
-		    list(&upper, &listing) == 0;
+	bool asked = ask(&upper) == 0;
 
-	str_addf(&answer, "jib:1:%s:%lld:%lld:%lld", now.boot.s, (long long)now.clock,
-		 (long long)now.time, (long long)(told ? now.time : listing.since.untracked));
+	/* For what cannot be asked about every token is new. */
+	listing.since = parse(argv[2], &now, asked ? upper.stack.s : "");
+	bool told = asked && may_be_told() && listing.since.known && list(&upper, &listing) == 0;
+
+	str_addf(&answer, "jib:2:%s:%s:%lld:%lld:%lld", now.boot.s, asked ? upper.stack.s : "",
+		 (long long)now.clock, (long long)now.time,
+		 (long long)(told ? now.time : listing.since.untracked));
 	str_add_bytes(&answer, "", 1);
 	if (!told)
 		str_add_bytes(&answer, "/", 2);
@@ -363,6 +378,7 @@ int fsmonitor_main(int argc, char **argv)
 
 	str_release(&now.boot);
 	str_release(&listing.paths);
+	str_release(&upper.stack);
 	strv_release(&upper.carried);
 	for (size_t i = 0; i < UPPER_FDS; i++)
 		fd_close(&upper.fds[i]);

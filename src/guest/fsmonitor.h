@@ -15,6 +15,11 @@
  * everything in the upper has changed, and in addition what `reported` of the local layer names;
  * no file that was new can be in such an index.
  *
+ * Under the upper there may be states (base/upper.h): what was changed before the sandbox was forked, kept
+ * or rolled back. A token from before that, and FSMONITOR_START, are answered "everything", since the
+ * index may know less, or more, than what the states show. The next answer names all directories of
+ * the states for git's cache of untracked files.
+ *
  * The answer is "/", everything may have changed, for another work tree (`git worktree add`), with
  * --live, for a token of another boot or before the clock was set, and when anything fails.
  *

@@ -177,6 +177,38 @@ static int no_checkpoint(const struct sandbox *sandbox, unsigned int number, str
 			  sandbox->name, sandbox->name);
 }
 
+/* The uppers show what the directories themselves were; of what no state has it is not known. */
+static int restore_look(const struct root *root, const struct sandbox *sandbox, const char *part,
+			struct error *err)
+{
+	autofree char *path = part_path(part);
+	autofd int upper = open_beneath(sandbox->fd, path, O_PATH | O_DIRECTORY, 0);
+
+	if (upper < 0)
+		return error_errno(err, "cannot open %s", path);
+	for (size_t i = 0; i < sandbox->states.len; i++) {
+		autofree char *state = xasprintf("%s/tree/%s", sandbox->states.items[i], part);
+		autofd int fd = open_beneath(root->layers, state, O_PATH | O_DIRECTORY, 0);
+
+		if (fd >= 0)
+			return copy_look(fd, upper, false, err);
+		if (errno != ENOENT)
+			return error_errno(err, "cannot open %s", state);
+	}
+	return 0;
+}
+
+static int restore_looks(const struct root *root, const struct sandbox *sandbox, struct error *err)
+{
+	autostrv struct strv parts = STRV_INIT;
+
+	parts_list(sandbox, &parts);
+	for (size_t i = 0; i < parts.len; i++)
+		if (restore_look(root, sandbox, parts.items[i], err) < 0)
+			return -1;
+	return 0;
+}
+
 static int lease_resting(const struct root *root, const struct sandbox *sandbox, int *ret,
 			 struct error *err)
 {
@@ -206,7 +238,7 @@ int states_rollback(const struct root *root, const char *name, unsigned int numb
 	if (target == sandbox->checkpoint_count)
 		return no_checkpoint(sandbox, number, err);
 	if (lease_resting(root, sandbox, &change.keep, err) < 0 ||
-	    states_push(root, sandbox, err) < 0)
+	    states_push(root, sandbox, STATES_MAX_ROLLBACK, err) < 0)
 		return -1;
 	number = sandbox->checkpoints[target].number;
 	autofree char *message = xasprintf("before rollback to %u", number);
@@ -216,5 +248,7 @@ int states_rollback(const struct root *root, const char *name, unsigned int numb
 	strv_release(&sandbox->states);
 	strv_add_all(&sandbox->states, &sandbox->checkpoints[target].states);
 	/* With the uppers empty one new record is all that it takes. */
-	return sandbox_rewrite(sandbox, err);
+	if (sandbox_rewrite(sandbox, err) < 0)
+		return -1;
+	return restore_looks(root, sandbox, err);
 }

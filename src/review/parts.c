@@ -31,29 +31,49 @@ char *part_path(const char *part)
 	return strcmp(part, "home") == 0 ? xstrdup(part) : xasprintf("upper/%s", part);
 }
 
+/* Whether the directory has another mode than in the uppermost state that has it. */
+static bool was_changed(const struct root *root, const struct sandbox *sandbox, const char *part,
+			const struct stat *upper)
+{
+	struct stat st;
+
+	for (size_t i = 0; i < sandbox->states.len; i++) {
+		autofree char *path = xasprintf("%s/tree/%s", sandbox->states.items[i], part);
+
+		if (fstatat(root->layers, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			return st.st_mode != upper->st_mode;
+	}
+	return false;
+}
+
 /* 1 when it is not. */
-static int is_filled(const struct sandbox *sandbox, const char *part, struct error *err)
+static int is_filled(const struct root *root, const struct sandbox *sandbox, const char *part,
+		     struct error *err)
 {
 	autofree char *path = part_path(part);
 	int fd = open_beneath(sandbox->fd, path, O_RDONLY | O_DIRECTORY, 0);
 	autodir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
+	struct stat st;
 
 	if (!dir)
 		return errno == EACCES ? 0 : error_errno(err, "cannot open %s", path);
+	if (fstat(fd, &st) < 0)
+		return error_errno(err, "cannot look at %s", path);
 	while ((entry = readdir(dir)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			return 0;
-	return 1;
+	return was_changed(root, sandbox, part, &st) ? 0 : 1;
 }
 
-int parts_filled(const struct sandbox *sandbox, struct strv *ret, struct error *err)
+int parts_filled(const struct root *root, const struct sandbox *sandbox, struct strv *ret,
+		 struct error *err)
 {
 	autostrv struct strv parts = STRV_INIT;
 
 	parts_list(sandbox, &parts);
 	for (size_t i = 0; i < parts.len; i++) {
-		int result = is_filled(sandbox, parts.items[i], err);
+		int result = is_filled(root, sandbox, parts.items[i], err);
 
 		if (result < 0)
 			return -1;

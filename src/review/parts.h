@@ -13,8 +13,12 @@
 void parts_list(const struct sandbox *sandbox, struct strv *ret);
 /* Where the upper is, relative to the sandbox's directory. */
 char *part_path(const char *part);
-/* Only those that hold something, or that cannot be read: those may. */
-int parts_filled(const struct sandbox *sandbox, struct strv *ret, struct error *err);
+/*
+ * Only those that hold something, that cannot be read (those may), or whose own mode is not that of
+ * the states.
+ */
+int parts_filled(const struct root *root, const struct sandbox *sandbox, struct strv *ret,
+		 struct error *err);
 
 /* Makes an empty directory in `tree` that shows as the upper does: mode, times and attributes. */
 int part_make(const struct sandbox *sandbox, int tree, const char *part, struct error *err);

@@ -82,9 +82,9 @@ static void put_first(struct strv *states, const char *id)
 	*states = fresh;
 }
 
-static int check_count(const struct sandbox *sandbox, struct error *err)
+static int check_count(const struct sandbox *sandbox, size_t max, struct error *err)
 {
-	if (sandbox->states.len < STATES_MAX)
+	if (sandbox->states.len < max)
 		return 0;
 	error_set(err, ERR_LIMIT, "the sandbox %s stands on %zu states, and more cannot be had",
 		  sandbox->name, sandbox->states.len);
@@ -176,17 +176,17 @@ static void drop_layer(const struct root *root, const char *id, struct layer_hol
 	collect(root, &ids, false, &collection, &ignored);
 }
 
-int states_push(const struct root *root, struct sandbox *sandbox, struct error *err)
+int states_push(const struct root *root, struct sandbox *sandbox, size_t max, struct error *err)
 {
 	autostrv struct strv parts = STRV_INIT;
 	autoholds struct layer_holds holds = {0};
 	autofree char *id = NULL;
 
-	if (parts_filled(sandbox, &parts, err) < 0)
+	if (parts_filled(root, sandbox, &parts, err) < 0)
 		return -1;
 	if (!parts.len)
 		return 0;
-	if (check_count(sandbox, err) < 0 ||
+	if (check_count(sandbox, max, err) < 0 ||
 	    make_layer(root, sandbox, &parts, part_make, true, &id, &holds, err) < 0)
 		return -1;
 	put_first(&sandbox->states, id);
@@ -220,9 +220,9 @@ static int copy_state(const struct root *root, const struct sandbox *sandbox, in
 	autostrv struct strv parts = STRV_INIT;
 	autofree char *id = NULL;
 
-	if (parts_filled(sandbox, &parts, err) < 0)
+	if (parts_filled(root, sandbox, &parts, err) < 0)
 		return -1;
-	if (parts.len && (check_count(sandbox, err) < 0 ||
+	if (parts.len && (check_count(sandbox, STATES_MAX, err) < 0 ||
 			  make_layer(root, sandbox, &parts, copy_part, false, &id, holds, err) < 0))
 		return -1;
 	/* It goes on while the copy is synced. */
@@ -249,7 +249,7 @@ int states_take(const struct root *root, struct sandbox *sandbox, struct strv *r
 	    hold_still(root, sandbox, &keep, &frozen, err) < 0 || refuse_mounted(sandbox, err) < 0)
 		return -1;
 	if (frozen ? copy_state(root, sandbox, &keep, ret, &holds, err) < 0
-		   : states_push(root, sandbox, err) < 0)
+		   : states_push(root, sandbox, STATES_MAX, err) < 0)
 		return -1;
 	if (!frozen)
 		strv_add_all(ret, &sandbox->states);

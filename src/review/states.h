@@ -26,14 +26,17 @@
 #include "store/root.h"
 #include "store/sandbox.h"
 
-/* More would make each mount slow, and the kernel takes a limited number. */
-enum { STATES_MAX = 40 };
+/*
+ * More would make each mount slow, and the kernel takes a limited number. The way back must stay open when
+ * there are so many.
+ */
+enum { STATES_MAX = 40, STATES_MAX_ROLLBACK = 80 };
 
 /*
  * The caller holds the lease, and nothing is mounted. Afterwards the uppers are empty and
- * sandbox->states, in the record too, is what it stands on. ERR_LIMIT when there are too many.
+ * sandbox->states, in the record too, is what it stands on. ERR_LIMIT when there are `max` of them.
  */
-int states_push(const struct root *root, struct sandbox *sandbox, struct error *err);
+int states_push(const struct root *root, struct sandbox *sandbox, size_t max, struct error *err);
 
 /*
  * The present state, as what a record can name: pushed, or copied when the sandbox runs, and then

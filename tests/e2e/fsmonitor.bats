@@ -200,7 +200,7 @@ inside() {
 		echo "one: $(ask "$now" | cut -d' ' -f2-)"
 		rm src/main.c
 		echo "directory: $(ask "$now" | cut -d' ' -f2-)"
-		for token in jib:1 jib:1:0:0:0:0 "${now/jib:1:/jib:1:0}" "$now:" "${now%:*}:x" \
+		for token in jib:2 jib:2:0:0:0:0 "${now/jib:2:/jib:2:0}" "$now:" "${now%:*}:x" \
 			"${now%:*:*}:9999999999999999999:0" "$(date +%s%N)" ''; do
 			echo "unknown: $(ask "$token")"
 		done

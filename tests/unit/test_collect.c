@@ -105,6 +105,32 @@ static void only_what_no_record_names(void **state)
 	assert_int_equal(count_fds(), fds);
 }
 
+/* What a sandbox or one of its checkpoints stands on is used; what neither does is not. */
+static void what_sandboxes_stand_on(void **state)
+{
+	autosandbox struct sandbox sandbox = SANDBOX_INIT;
+	autoroot struct root root = ROOT_INIT;
+	autoerror struct error err = ERROR_INIT;
+
+	open_test_root(*state, &root);
+	make_layer(&root, "tree", "{}");
+	make_layer(&root, "state-now", "{\"kind\":\"state\"}");
+	make_layer(&root, "state-then", "{\"kind\":\"state\"}");
+	make_layer(&root, "state-other", "{\"kind\":\"state\"}");
+	make_sandbox(&root, "one", "tree");
+	assert_success(sandbox_open(&root, "one", &sandbox, &err), &err);
+	strv_add(&sandbox.states, "state-then");
+	assert_int_equal(sandbox_add_checkpoint(&sandbox, "then")->number, 1);
+	assert_false(sandbox_keeps_others(&sandbox));
+	strv_release(&sandbox.states);
+	strv_add(&sandbox.states, "state-now");
+	assert_true(sandbox_keeps_others(&sandbox));
+	assert_success(sandbox_rewrite(&sandbox, &err), &err);
+	assert_collected(&root, "state-other");
+	assert_success(sandbox_remove(&root, "one", &err), &err);
+	assert_collected(&root, "state-now state-then tree");
+}
+
 static void what_a_used_layer_names(void **state)
 {
 	autoroot struct root root = ROOT_INIT;
@@ -382,6 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_TEMP(only_what_no_record_names),
+		WITH_TEMP(what_sandboxes_stand_on),
 		WITH_TEMP(what_a_used_layer_names),
 		WITH_TEMP(what_somebody_holds),
 		WITH_TEMP(nothing_when_a_record_cannot_be_read),

@@ -307,6 +307,16 @@ static void hostile_records(void **state)
 		{"\"git\":[\"g\"]", "\"git\":[\"g\",[\"g\"]]"},
 		{"\"git\":[\"g\"]", "\"git\":[\"g\"],\"live_git_dir\":\"/g\""},
 		{"\"git\":[\"g\"]", "\"git\":[\"g\"],\"live_common_dir\":\"/g\""},
+		{"}]}", "}],\"states\":1}"},
+		{"}]}", "}],\"states\":[\"a/b\"]}"},
+		{"}]}", "}],\"checkpoints\":{}}"},
+		{"}]}", "}],\"checkpoints\":[1]}"},
+		{"}]}", "}],\"checkpoints\":[{\"number\":1}]}"},
+		{"}]}", "}],\"checkpoints\":[{\"number\":0,\"created\":\"x\"}]}"},
+		{"}]}", "}],\"checkpoints\":[{\"number\":1,\"created\":\"x\"},"
+			"{\"number\":1,\"created\":\"x\"}]}"},
+		{"}]}", "}],\"checkpoints\":[{\"number\":4294967297,\"created\":\"x\"}]}"},
+		{"}]}", "}],\"checkpoints\":[{\"number\":1,\"created\":\"x\",\"message\":2}]}"},
 		{"}]}",
 		 "},{\"name\":\"r\",\"host\":\"/s\",\"path\":\"/s\",\"tree\":[],\"git\":[]}]}"},
 	};
@@ -325,9 +335,9 @@ static void hostile_records(void **state)
 		broken(&root, texts[i], strlen(texts[i]), "cannot be understood");
 	/* A NUL byte does not end it early. */
 	broken(&root, good, sizeof good, "cannot be understood");
-	autofree char *newer = with("\"schema\":1", "\"schema\":3");
+	autofree char *newer = with("\"schema\":1", "\"schema\":4");
 
-	broken(&root, newer, strlen(newer), "schema 3, this jib knows up to 2");
+	broken(&root, newer, strlen(newer), "schema 4, this jib knows up to 3");
 	/* What the others differ from */
 	autosandbox struct sandbox sandbox = SANDBOX_INIT;
 	autoerror struct error err = ERROR_INIT;
@@ -422,6 +432,42 @@ static void lease_of_a_removed_one(void **state)
 	error_clear(&err);
 	assert_int_equal(lease, -1);
 	assert_success(sandbox_lease_wait(NULL, &old, &lease, &err), &err);
+}
+
+/* Who has read an old record does not know what its layers hold by now. */
+static void states_and_checkpoints(void **state)
+{
+	autoroot struct root root = ROOT_INIT;
+	autosandbox struct sandbox sandbox = SANDBOX_INIT, stale = SANDBOX_INIT,
+				   again = SANDBOX_INIT;
+	autoerror struct error err = ERROR_INIT;
+	autofd int lease = -1;
+
+	open_test_root(*state, &root);
+	create(&root, "one");
+	assert_success(sandbox_open(&root, "one", &sandbox, &err), &err);
+	assert_success(sandbox_open(&root, "one", &stale, &err), &err);
+	strv_add(&sandbox.states, "state-1");
+	assert_int_equal(sandbox_add_checkpoint(&sandbox, NULL)->number, 1);
+	strv_add(&sandbox.states, "state-0");
+	assert_int_equal(sandbox_add_checkpoint(&sandbox, "m\n\x1b")->number, 2);
+	assert_success(sandbox_rewrite(&sandbox, &err), &err);
+	assert_failure(sandbox_lease(&root, &stale, &lease, &err), &err, ERR_UNSTABLE, "one");
+	error_clear(&err);
+	fd_close(&stale.fd);
+	assert_success(sandbox_open(&root, "one", &again, &err), &err);
+	assert_success(sandbox_lease(&root, &again, &lease, &err), &err);
+	assert_int_equal(again.states.len, 2);
+	assert_string_equal(again.states.items[1], "state-0");
+	assert_int_equal(again.checkpoint_count, 2);
+	assert_int_equal(again.checkpoints[0].states.len, 1);
+	assert_null(again.checkpoints[0].message);
+	assert_int_equal(again.checkpoints[1].number, 2);
+	assert_string_equal(again.checkpoints[1].message, "m\n\x1b");
+	assert_string_equal(again.checkpoints[1].created, sandbox.checkpoints[1].created);
+	assert_int_equal(again.checkpoints[1].states.len, 2);
+	sandbox_add_checkpoint(&again, "\xff");
+	assert_failure(sandbox_rewrite(&again, &err), &err, ERR_UNSUPPORTED, "UTF-8");
 }
 
 static void leases_and_states(void **state)
@@ -588,6 +634,7 @@ int main(void)
 		WITH_TEMP(huge_records),
 		WITH_TEMP(without_a_record),
 		WITH_TEMP(listing),
+		WITH_TEMP(states_and_checkpoints),
 		WITH_TEMP(leases_and_states),
 		WITH_TEMP(lease_of_a_removed_one),
 		WITH_TEMP(created_with_its_lease),
