@@ -450,7 +450,11 @@ static int choose(struct persisting *p, struct error *err)
 		free(item.target);
 	}
 	p->result.count = kept;
-	return 0;
+	/* What was picked lies there object by object; it is published from packs. */
+	const char *const repack[] = {"repack", "-q", "-d", "-l", NULL};
+	autostr struct str output = STR_INIT;
+
+	return git_run(&place, repack, &output, err);
 }
 
 /* From the sandbox into the quarantine, and from there to where it is wanted. */
