@@ -26,6 +26,7 @@ static const char *const code_names[] = {
 	[ERR_MOUNTED] = "mounted",
 	[ERR_UNPERSISTED] = "unpersisted",
 	[ERR_CONFLICT] = "conflict",
+	[ERR_QUIT] = "quit",
 	[ERR_NOT_REPOSITORY] = "not-a-repository",
 	[ERR_BARE] = "bare-repository",
 	[ERR_OWNERSHIP] = "ownership",

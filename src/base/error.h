@@ -36,6 +36,7 @@ enum error_code {
 	ERR_MOUNTED,	    /* the sandbox is mounted on the host, and that is in the way */
 	ERR_UNPERSISTED,    /* there are changes that would be lost */
 	ERR_CONFLICT,	    /* the host and a sandbox have changed the same */
+	ERR_QUIT,	    /* the user, being asked, did not want to go on */
 	ERR_NOT_REPOSITORY, /* no git repository there */
 	ERR_BARE,	    /* a repository without a work tree */
 	ERR_OWNERSHIP,	    /* a repository that belongs to somebody else */

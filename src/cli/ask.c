@@ -59,7 +59,7 @@ int ask(struct ask *ask, const char *question, bool *ret, struct error *err)
 			ask->rest = answer;
 			break;
 		case 'q':
-			return error_set(err, ERR_USAGE, "nothing was done");
+			return error_set(err, ERR_QUIT, "nothing was done");
 		default:
 			if (write_all(STDERR_FILENO, help, strlen(help)) < 0)
 				return error_errno(err, "cannot ask");

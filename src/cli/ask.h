@@ -20,5 +20,5 @@ struct ask {
 		0 \
 	}
 
-/* The question is escaped. ERR_USAGE, "nothing was done", when the user quits. */
+/* The question is escaped. ERR_QUIT, "nothing was done", when the user quits. */
 int ask(struct ask *ask, const char *question, bool *ret, struct error *err);

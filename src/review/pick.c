@@ -245,12 +245,12 @@ static int add_commit(struct making *m, const struct pick_commit *item, bool all
 		return 0;
 	}
 	if (item->merge)
-		return error_set(err, ERR_USAGE,
+		return error_set(err, ERR_CONFLICT,
 				 "the merge %.12s cannot be brought without all that is before it",
 				 item->oid);
 	if (apply(m, parent, item->oid, NULL, err) < 0) {
 		error_clear(err);
-		error_set(err, ERR_USAGE,
+		error_set(err, ERR_CONFLICT,
 			  "the commit %.12s does not fit without one that was left out", item->oid);
 		return error_hint(err, "choose the ones before it too");
 	}
@@ -274,7 +274,7 @@ static int add_files(struct making *m, const struct pick *pick, const char *wip,
 	}
 	if (apply(m, parent, wip, &paths, err) < 0) {
 		error_clear(err);
-		error_set(err, ERR_USAGE,
+		error_set(err, ERR_CONFLICT,
 			  "the files do not fit without a commit that was left out");
 		return error_hint(err, "choose the commits before them too");
 	}

@@ -43,7 +43,7 @@ void pick_release(struct pick *pick);
 #define autopick __attribute__((cleanup(pick_release)))
 
 /*
- * Makes what was chosen: *ret_tip is the commit, or "" when nothing was. ERR_USAGE when a commit does not fit without
+ * Makes what was chosen: *ret_tip is the commit, or "" when nothing was. ERR_CONFLICT when a commit does not fit without
  * one that was not chosen.
  */
 int pick_make(const struct quarantine *quarantine, const struct pick *pick, const char *tip,
