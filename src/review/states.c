@@ -127,23 +127,15 @@ static int exchange(const struct sandbox *sandbox, int tree, const char *part, s
 	return result;
 }
 
-/* The directory of a part is changed on both sides. */
-static int sync_parents(const struct sandbox *sandbox, int tree, const char *part,
-			struct error *err)
+/* One exchange is one change of the file system: with the layer's directory the sandbox's is synced. */
+static int sync_parent(int tree, const char *part, struct error *err)
 {
-	autofree char *upper = part_path(part);
-	const char *const paths[] = {upper, part};
-	const int tops[] = {sandbox->fd, tree};
+	const char *slash = strrchr(part, '/');
+	autofree char *parent = slash ? xstrndup(part, (size_t)(slash - part)) : xstrdup(".");
+	autofd int fd = open_beneath(tree, parent, O_RDONLY | O_DIRECTORY, 0);
 
-	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		const char *slash = strrchr(paths[i], '/');
-		autofree char *parent =
-			slash ? xstrndup(paths[i], (size_t)(slash - paths[i])) : xstrdup(".");
-		autofd int fd = open_beneath(tops[i], parent, O_RDONLY | O_DIRECTORY, 0);
-
-		if (fd < 0 || fsync(fd) < 0)
-			return error_errno(err, "cannot sync %s", parent);
-	}
+	if (fd < 0 || fsync(fd) < 0)
+		return error_errno(err, "cannot sync %s", parent);
 	return 0;
 }
 
@@ -159,7 +151,7 @@ static int exchange_all(const struct root *root, const struct sandbox *sandbox, 
 		if (exchange(sandbox, tree, parts->items[i], err) < 0)
 			return -1;
 	for (size_t i = 0; i < parts->len && !sandbox->is_volatile; i++)
-		if (sync_parents(sandbox, tree, parts->items[i], err) < 0)
+		if (sync_parent(tree, parts->items[i], err) < 0)
 			return -1;
 	return 0;
 }

@@ -212,6 +212,12 @@ static int claim_layers(const struct root *root, const struct sandbox *sandbox,
 		struct sandbox alone = {.fd = -1, .repos = &sandbox->repos[i], .repo_count = 1};
 		autostrv struct strv ids = STRV_INIT;
 
+		/* What was changed in all of them is counted with the first. */
+		if (i == 0) {
+			alone.states = sandbox->states;
+			alone.checkpoints = sandbox->checkpoints;
+			alone.checkpoint_count = sandbox->checkpoint_count;
+		}
 		sandbox_layers(&alone, &ids);
 		if (layers_needed(root, &ids, err) < 0)
 			return -1;
