@@ -1,10 +1,10 @@
 #include "review/diff.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "review/raw.h"
 
 enum { LIST_MAX = 1 << 30 };
 
@@ -76,11 +76,16 @@ static int broken(struct error *err)
 static int parse_raw(struct cursor *cursor, const char *head, struct diff *ret, struct error *err)
 {
 	struct diff_file file = {0};
-	char status;
+	struct raw raw;
 
-	if (sscanf(head, ":%o %o %64s %64s %c", &file.old_mode, &file.new_mode, file.old_oid,
-		   file.new_oid, &status) != 5)
+	if (raw_parse(head, &raw) < 0)
 		return broken(err);
+	char status = raw.status;
+
+	file.old_mode = raw.old_mode;
+	file.new_mode = raw.new_mode;
+	memcpy(file.old_oid, raw.old_oid, sizeof file.old_oid);
+	memcpy(file.new_oid, raw.new_oid, sizeof file.new_oid);
 	const char *first = next(cursor);
 	const char *second = status == 'R' || status == 'C' ? next(cursor) : first;
 

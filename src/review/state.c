@@ -2,13 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "review/raw.h"
 #include "review/sorting.h"
 #include "review/trees.h"
 #include "view/stack.h"
@@ -309,15 +309,13 @@ static int add_gitlinks(struct reading *r, struct error *err)
 	for (size_t at = 0; at < output.len;) {
 		const char *head = output.s + at;
 		const char *path = head + strlen(head) + 1;
-		unsigned int old_mode, new_mode;
-		char oid[OID_HEX_MAX + 1];
+		struct raw raw;
 
-		if (path >= output.s + output.len ||
-		    sscanf(head, ":%o %o %*s %64s", &old_mode, &new_mode, oid) != 3)
+		if (path >= output.s + output.len || raw_parse(head, &raw) < 0)
 			return error_set(err, ERR_GIT, "git diff-tree said something unexpected");
-		if (new_mode == MODE_SUBMODULE)
-			add_modify(&r->stream, "160000", oid, path);
-		else if (old_mode == MODE_SUBMODULE && !new_mode)
+		if (raw.new_mode == MODE_SUBMODULE)
+			add_modify(&r->stream, "160000", raw.new_oid, path);
+		else if (raw.old_mode == MODE_SUBMODULE && !raw.new_mode)
 			add_remove(&r->stream, path);
 		at = (size_t)(path - output.s) + strlen(path) + 1;
 	}

@@ -103,8 +103,7 @@ static int ask(struct trees *trees, const char *name, const char *type, char oid
 	       size_t *ret_size, struct error *err)
 {
 	autofree char *question = xasprintf("%s\n", name);
-	char line[LINE_MAX_BYTES], said[16];
-	unsigned long long size;
+	char line[LINE_MAX_BYTES];
 
 	if (write_all(trees->git.input, question, strlen(question)) < 0)
 		return error_errno(err, "cannot ask git for an object");
@@ -112,11 +111,22 @@ static int ask(struct trees *trees, const char *name, const char *type, char oid
 		return -1;
 	if (str_ends(line, " missing"))
 		return 1;
-	if (sscanf(line, "%64[0-9a-f] %15s %llu", oid, said, &size) != 3 || size > TREE_MAX)
+	/* "OID TYPE SIZE" */
+	size_t oid_len = strspn(line, "0123456789abcdef");
+	const char *said = line + oid_len + 1;
+	const char *number = line[oid_len] == ' ' ? strchr(said, ' ') : NULL;
+
+	if (!number || !oid_len || oid_len > OID_HEX_MAX)
 		return broken(err);
-	if (strcmp(said, type) != 0)
-		return error_set(err, ERR_CORRUPT, "%s is a %s in the sandbox, not a %s", name,
-				 said, type);
+	unsigned long long size = strtoull(number + 1, NULL, 10);
+
+	if (size > TREE_MAX)
+		return broken(err);
+	if ((size_t)(number - said) != strlen(type) || strncmp(said, type, strlen(type)) != 0)
+		return error_set(err, ERR_CORRUPT, "%s is a %.*s in the sandbox, not a %s", name,
+				 (int)(number - said), said, type);
+	memcpy(oid, line, oid_len);
+	oid[oid_len] = '\0';
 	*ret_size = (size_t)size;
 	return 0;
 }
@@ -245,7 +255,7 @@ int trees_find(struct trees *trees, const char *tree, const char *path, struct t
 int trees_find_gitlink(struct trees *trees, const char *tree, const char *path, size_t *ret_len,
 		       struct error *err)
 {
-	struct tree_entry entry;
+	struct tree_entry entry = {0};
 	int result = tree ? descend(trees, tree, path, MODE_SUBMODULE, &entry, ret_len, err) : 1;
 
 	if (result < 0)

@@ -410,7 +410,7 @@ static int exchange_turn(struct viewer_git *git, struct exchange *exchange, stru
 			return error_set(err, ERR_GIT, "git said more than %zu bytes",
 					 exchange->limit);
 	}
-	if (polled[0].revents) {
+	if (polled[0].revents && exchange->input) {
 		ssize_t n = write(git->input, exchange->input->s + exchange->sent,
 				  exchange->input->len - exchange->sent);
 
