@@ -352,9 +352,9 @@ check_resting() {
 		unset "process[$name]"
 		claim "$name" 'ended by itself, with exit status 0' "$status" 0
 	done
-	claim store 'jib ls: three stopped sandboxes with changes' \
+	claim store 'jib ls: three stopped sandboxes with unpersisted work' \
 		"$("$jib" ls | awk 'NR > 1 { print $1, $2, $(NF - 1) }' | paste -sd ,)" \
-		'alpha stopped changed,bravo stopped changed,charlie stopped changed'
+		'alpha stopped unpersisted,bravo stopped unpersisted,charlie stopped unpersisted'
 	claim alpha 'jib run alpha goes on where it was' \
 		"$(cd "$host" && "$jib" run -q alpha -- sh -c \
 			'git rev-parse HEAD && git fsck --full --strict --no-progress && cat draft-of-alpha')" \
@@ -365,7 +365,7 @@ not committed"
 # A sandbox is what the host's work tree is at this moment, but for what looks like a credential.
 check_carried() {
 	local first=${EPOCHREALTIME/./} outside
-	outside=$(cd "$host" && git ls-files | head -n 1)
+	outside=$(cd "$host" && git ls-files | sed -n 1p)
 	(
 		cd "$host"
 		echo 'not committed' >>"$outside"
@@ -384,6 +384,44 @@ check_carried() {
 	claim host 'the host has it as before' "$(on_host status --porcelain)" "$outside"
 	since "$first"
 	line "$took" host 'for these three sandboxes'
+}
+
+# What a sandbox has done is seen from the host, branched, and brought home.
+check_brought() {
+	local before first
+	before=$(on_host status --porcelain)
+	(cd "$host" && "$jib" run -q --clean worker -- sh -c '
+		echo "by the worker" >>README.md
+		git commit -qam "Work" && echo draft >draft-of-worker') 2>/dev/null
+	first=${EPOCHREALTIME/./}
+	claim worker 'jib diff --stat, from the host: what it has changed' \
+		"$("$jib" diff worker --stat | tail -n 1)" ' 2 files changed, 2 insertions(+)'
+	since "$first"
+	line "$took" host 'for that, with a sandbox that is thrown away'
+	now
+	first=$now_us
+	"$jib" fork worker twin 2>/dev/null
+	since "$first"
+	line "$took" host 'jib fork worker twin'
+	claim twin 'has the same commit and the same draft' \
+		"$(cd "$host" && "$jib" run -q twin -- sh -c 'git log -1 --format=%s && cat draft-of-worker')" \
+		'Work
+draft'
+	now
+	first=$now_us
+	"$jib" persist worker >/dev/null 2>&1
+	since "$first"
+	line "$took" host 'jib persist worker'
+	claim host 'its branch is there, with one commit for the draft' \
+		"$(on_host log -2 --format=%s jib/worker/main)" \
+		'Uncommitted work of the sandbox worker
+Work'
+	claim host 'and nothing else has changed' "$(on_host status --porcelain)" "$before"
+	claim host 'jib persist --apply brings the files into the work tree' \
+		"$("$jib" persist twin --apply >/dev/null && cat "$host/draft-of-worker")" 'draft'
+	claim host 'jib persist --undo takes them out again' \
+		"$(cd "$host" && "$jib" persist --undo >/dev/null && on_host status --porcelain)" "$before"
+	claim worker 'its work is on the host, so it may go: jib rm' "$("$jib" rm worker 2>&1)" ''
 }
 
 # ---- the story ----
@@ -444,6 +482,9 @@ line "$took" host 'jib run --rm -- true: a whole life of a sandbox, its layers b
 say
 say 'What is not committed comes along:'
 check_carried
+say
+say 'And the work comes home:'
+check_brought
 since "$began_all"
 say
 if [ "$failures" -gt 0 ]; then

@@ -54,10 +54,23 @@ static int copy_xattr(const char *from, const char *to, const char *name, struct
 	return 0;
 }
 
-/* Only user.*: others are not a sandbox's to set. */
-static int copy_xattrs(int from, int to, bool marks, struct error *err)
+/*
+ * Only user.*: others are not a sandbox's to set. Of overlayfs' marks not those that would make a file
+ * another one (T38): with `userxattr` it writes none, and follows none.
+ */
+static bool is_copied(const char *name, bool marks)
 {
 	static const char overlay[] = "user.overlay.";
+	static const char *const forged[] = {"user.overlay.redirect", "user.overlay.metacopy"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(forged); i++)
+		if (strcmp(name, forged[i]) == 0)
+			return false;
+	return str_starts(name, "user.") && (marks || !str_starts(name, overlay));
+}
+
+static int copy_xattrs(int from, int to, bool marks, struct error *err)
+{
 	struct fd_path from_path = fd_path(from), to_path = fd_path(to);
 	autofree char *names = xmalloc(NAMES_MAX);
 	ssize_t len = listxattr(from_path.s, names, NAMES_MAX);
@@ -65,8 +78,7 @@ static int copy_xattrs(int from, int to, bool marks, struct error *err)
 	if (len < 0)
 		return errno == ENOTSUP ? 0 : error_errno(err, "cannot list extended attributes");
 	for (const char *name = names; name < names + len; name += strlen(name) + 1)
-		if (str_starts(name, "user.") && (marks || !str_starts(name, overlay)) &&
-		    copy_xattr(from_path.s, to_path.s, name, err) < 0)
+		if (is_copied(name, marks) && copy_xattr(from_path.s, to_path.s, name, err) < 0)
 			return -1;
 	return 0;
 }
