@@ -331,7 +331,8 @@ static int judge(struct persisting *p, struct persisted *item, struct error *err
 static int check_known(const struct persisting *p, struct error *err)
 {
 	const struct git_place place = host_place(p);
-	const char *const args[] = {"rev-list", "--max-count=1", "--stdin", NULL};
+	/* Only since git 2.42 could the options be read with the commits. */
+	const char *const args[] = {"rev-list", "--max-count=1", "--stdin", "--not", "--all", NULL};
 	autostr struct str input = STR_INIT, output = STR_INIT;
 	autorefs struct refs tips = {0};
 
@@ -340,7 +341,6 @@ static int check_known(const struct persisting *p, struct error *err)
 			str_addf(&input, "%s\n", p->known.items[i]);
 	if (!input.len)
 		return 0;
-	str_add(&input, "--not\n--all\n");
 	if (git_run_with(&place, args, &input, &output, err) < 0)
 		return -1;
 	if (!output.len)
