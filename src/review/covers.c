@@ -38,12 +38,18 @@ static bool is_too_large(const char *path, off_t size)
 	       (!str_starts(path, "objects/") && size > OTHER_MAX);
 }
 
+/* Where its owner may not go git does not come either. */
+static bool is_closed(const struct stat *st)
+{
+	return (st->st_mode & 0500) != 0500;
+}
+
 /* Everything: git follows links in its own directory. */
 static int visit_git(void *data, int dirfd, const char *name, const char *path,
 		     const struct stat *st)
 {
 	if (S_ISDIR(st->st_mode))
-		return 0;
+		return is_closed(st) ? TREE_SKIP : 0;
 	enum stack_kind kind = kind_at(dirfd, name, st);
 
 	return kind == STACK_OTHER || kind == STACK_LINK ||
@@ -57,7 +63,7 @@ static int visit_tree(void *data, int dirfd, const char *name, const char *path,
 		      const struct stat *st)
 {
 	if (S_ISDIR(st->st_mode))
-		return strcasecmp(name, ".git") == 0 ? TREE_SKIP : 0;
+		return is_closed(st) || strcasecmp(name, ".git") == 0 ? TREE_SKIP : 0;
 	if (strcmp(name, ".gitignore") != 0 && strcmp(name, ".gitattributes") != 0)
 		return 0;
 	enum stack_kind kind = kind_at(dirfd, name, st);
