@@ -166,6 +166,24 @@ void strv_give(struct strv *v, char *text)
 	v->items[v->len] = NULL;
 }
 
+void str_add_word(struct str *str, const char *text)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789/._-+:@%,=";
+
+	if (*text && strspn(text, plain) == strlen(text)) {
+		str_add(str, text);
+		return;
+	}
+	str_add_char(str, '\'');
+	for (; *text; text++)
+		if (*text == '\'')
+			str_add(str, "'\\''");
+		else
+			str_add_char(str, *text);
+	str_add_char(str, '\'');
+}
+
 void strv_add(struct strv *v, const char *text)
 {
 	strv_give(v, xstrdup(text));

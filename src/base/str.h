@@ -43,6 +43,9 @@ void str_release(struct str *str);
  */
 void str_add_escaped(struct str *str, const char *text, size_t len);
 
+/* Adds `text` as one word of a shell's command line: as it is, or in single quotes. */
+void str_add_word(struct str *str, const char *text);
+
 struct strv {
 	char **items;
 	size_t len;

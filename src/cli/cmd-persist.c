@@ -97,11 +97,12 @@ static json_t *result_json(const struct sandbox_repo *repo, const struct persist
 			 "left_out", left_out_json(&result->state));
 }
 
-/* What the user may want to do next. */
+/* What the user may want to do next. The name of a branch is a sandbox's word, and this is pasted into a shell. */
 static void add_next(const struct look *look, size_t repo, const struct persist_wishes *wishes,
 		     const struct persist_result *result, struct strv *next)
 {
 	const struct persisted *first = NULL;
+	autostr struct str line = STR_INIT;
 
 	for (size_t i = 0; i < result->count && !first; i++)
 		if (str_starts(result->items[i].target, "refs/heads/"))
@@ -109,13 +110,27 @@ static void add_next(const struct look *look, size_t repo, const struct persist_
 	if (!first)
 		return;
 	if (wishes->export_to) {
-		strv_addf(next, "git am %s/%s/*.patch, or git fetch %s/%s.bundle %s",
-			  wishes->export_to, short_ref(first->source), wishes->export_to,
-			  look->sandbox.name, first->target);
+		autofree char *patches =
+			xasprintf("%s/%s/", wishes->export_to, short_ref(first->source));
+		autofree char *bundle =
+			xasprintf("%s/%s.bundle", wishes->export_to, look->sandbox.name);
+
+		str_add(&line, "git am ");
+		str_add_word(&line, patches);
+		str_add(&line, "*.patch, or git fetch ");
+		str_add_word(&line, bundle);
+		str_add_char(&line, ' ');
+		str_add_word(&line, first->target);
+		strv_give(next, str_take(&line));
 		return;
 	}
-	strv_addf(next, "git -C %s merge %s", look->sandbox.repos[repo].host,
-		  short_ref(first->target));
+	const char *branch = short_ref(first->target);
+
+	str_add(&line, "git -C ");
+	str_add_word(&line, look->sandbox.repos[repo].host);
+	str_add(&line, " merge ");
+	str_add_word(&line, *branch == '-' ? first->target : branch);
+	strv_give(next, str_take(&line));
 }
 
 /*

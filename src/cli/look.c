@@ -213,6 +213,8 @@ static const char *explain(const char *why)
 		{"bare-repository", "it looks like a bare repository"},
 		{"submodule", "a submodule"},
 		{"unreadable-directory", "a directory that cannot be listed"},
+		{"unreadable-file", "a large file that its owner may not read"},
+		{"path-too-long", "its path is too long"},
 		{"too-large", "larger than 4 GiB"},
 	};
 

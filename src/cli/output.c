@@ -89,7 +89,8 @@ int output_text(const char *text, struct error *err)
 
 int output_json(json_t *value, struct error *err)
 {
-	autofree char *text = json_dumps(value, JSON_INDENT(2));
+	/* In ASCII: a terminal may take U+009B for the beginning of a control sequence. */
+	autofree char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 
 	json_decref(value);
 	if (!text)

@@ -331,7 +331,8 @@ static int judge(struct persisting *p, struct persisted *item, struct error *err
 static int check_known(const struct persisting *p, struct error *err)
 {
 	const struct git_place place = host_place(p);
-	const char *const args[] = {"rev-list", "--max-count=1", "--stdin", NULL};
+	/* Only since git 2.42 could the options be read with the commits. */
+	const char *const args[] = {"rev-list", "--max-count=1", "--stdin", "--not", "--all", NULL};
 	autostr struct str input = STR_INIT, output = STR_INIT;
 	autorefs struct refs tips = {0};
 
@@ -340,7 +341,6 @@ static int check_known(const struct persisting *p, struct error *err)
 			str_addf(&input, "%s\n", p->known.items[i]);
 	if (!input.len)
 		return 0;
-	str_add(&input, "--not\n--all\n");
 	if (git_run_with(&place, args, &input, &output, err) < 0)
 		return -1;
 	if (!output.len)
@@ -369,21 +369,36 @@ static int publish_all(const struct persisting *p, struct error *err)
 	return publish(&p->quarantine, &p->host, refs, count, reason, err);
 }
 
+/* git itself makes no branch with such a name: it would be taken for an option, or for HEAD. */
+static bool is_misleading(const char *target)
+{
+	const char *name = str_starts(target, heads) ? target + strlen(heads) : target;
+
+	return *name == '-' || strcmp(name, "HEAD") == 0;
+}
+
+/* What the sandbox names is valid below jib/NAME/. */
 static int check_names(struct persisting *p, struct error *err)
 {
 	for (size_t i = 0; i < p->result.count; i++) {
 		const char *const args[] = {"check-ref-format", p->result.items[i].target, NULL};
 		const struct git_place place = host_place(p);
-		int status;
+		const char *name = p->result.items[i].target;
+		int status = 0;
 
-		if (!p->wishes->as)
-			continue;
-		if (run_status(&place, args, &status, err) < 0)
+		if (p->wishes->as && run_status(&place, args, &status, err) < 0)
 			return -1;
-		if (status != 0)
+		if (status == 0 && !is_misleading(name))
+			continue;
+		if (p->wishes->as)
 			return error_set(err, ERR_USAGE,
 					 "--as: %s is not a valid name for a branch",
 					 p->wishes->as);
+		error_set(err, ERR_EXISTS, "the host cannot have a branch named %s",
+			  name + strlen(heads));
+		return error_hint(err,
+				  "without --update it becomes jib/%s/..., or choose one with --as",
+				  p->viewer->sandbox->name);
 	}
 	return 0;
 }

@@ -171,7 +171,26 @@ bool refs_have(const struct refs *refs, const char *oid)
 	return false;
 }
 
-int head_now(const struct viewer *viewer, size_t repo, const struct refs *now, struct head *ret,
+/* A branch may be another name of one: where that leads, only git knows. */
+static int follow(struct viewer *viewer, size_t repo, char **name, struct error *err)
+{
+	const char *const args[] = {"symbolic-ref", "-q", "HEAD", NULL};
+	struct viewer_call call = {.repo = repo, .place = VIEWER_REFS, .args = args};
+	autostr struct str output = STR_INIT;
+	int status;
+
+	if (viewer_run(viewer, &call, NULL, REFS_BYTES_MAX, &output, &status, err) < 0)
+		return -1;
+	size_t len = strcspn(output.s, "\n");
+
+	if (status != 0 || !is_name(output.s, len))
+		return 0;
+	free(*name);
+	*name = xstrndup(output.s, len);
+	return 0;
+}
+
+int head_now(struct viewer *viewer, size_t repo, const struct refs *now, struct head *ret,
 	     struct error *err)
 {
 	static const char symbolic[] = "ref: ";
@@ -193,6 +212,10 @@ int head_now(const struct viewer *viewer, size_t repo, const struct refs *now, s
 			return error_set(err, ERR_CORRUPT, "the HEAD of %s names no ref",
 					 viewer->sandbox->name);
 		ret->ref = xstrndup(name, name_len);
+		if (!refs_find(now, ret->ref) && follow(viewer, repo, &ret->ref, err) < 0) {
+			free(steal_ptr(&ret->ref));
+			return -1;
+		}
 		const struct ref *ref = refs_find(now, ret->ref);
 
 		if (ref)

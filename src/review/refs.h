@@ -31,9 +31,9 @@ bool refs_have(const struct refs *refs, const char *oid);
 void refs_parse(const char *text, struct refs *ret);
 
 struct head {
-	char *ref;		   /* what HEAD names; NULL when it is detached */
+	char *ref;		   /* what HEAD names in the end; NULL when it is detached */
 	char oid[OID_HEX_MAX + 1]; /* "" when there is no commit */
 };
 
-int head_now(const struct viewer *viewer, size_t repo, const struct refs *now, struct head *ret,
+int head_now(struct viewer *viewer, size_t repo, const struct refs *now, struct head *ret,
 	     struct error *err);

@@ -1,5 +1,6 @@
 #include "review/sorting.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -160,9 +161,20 @@ struct sorter {
 	const struct frontier *frontier;
 	struct strv nested;
 	struct strv bare;
+	uint64_t unreadable; /* bytes */
 	struct state *state;
 	bool *taken;
 };
+
+static bool fits(struct sorter *sorter, const struct frontier_entry *entry)
+{
+	if (entry->st.st_mode & S_IRUSR)
+		return true;
+	if ((uint64_t)entry->st.st_size > UNREADABLE_MAX - sorter->unreadable)
+		return false;
+	sorter->unreadable += (uint64_t)entry->st.st_size;
+	return true;
+}
 
 /* All but ignore rules. */
 static int sort_one(struct sorter *sorter, size_t i, struct error *err)
@@ -200,10 +212,15 @@ static int sort_one(struct sorter *sorter, size_t i, struct error *err)
 		sorter->taken[i] = tracked;
 		return 0;
 	}
-	if (entry->kind == FRONTIER_CLOSED)
+	/* No program can open it by its name, nor could the host have it. */
+	if (strlen(entry->path) >= PATH_MAX)
+		leave_out(sorter->state, entry->path, "path-too-long");
+	else if (entry->kind == FRONTIER_CLOSED)
 		leave_out(sorter->state, entry->path, "unreadable-directory");
 	else if (entry->kind == FRONTIER_FILE && (uint64_t)entry->st.st_size > file_max)
 		leave_out(sorter->state, entry->path, "too-large");
+	else if (entry->kind == FRONTIER_FILE && !fits(sorter, entry))
+		leave_out(sorter->state, entry->path, "unreadable-file");
 	else
 		sorter->taken[i] = true;
 	return 0;
@@ -224,8 +241,7 @@ static int ask_ignored(const struct sorter *sorter, bool with_index, bool *maybe
 
 	for (size_t i = 0; i < sorter->frontier->count; i++)
 		if (maybe[i])
-			str_add_bytes(&input, sorter->frontier->items[i].path,
-				      strlen(sorter->frontier->items[i].path) + 1);
+			viewer_add_path(&input, sorter->frontier->items[i].path);
 	*ret_any = false;
 	if (!input.len)
 		return 0;
@@ -242,11 +258,12 @@ static int ask_ignored(const struct sorter *sorter, bool with_index, bool *maybe
 
 	/* The answers come in the order of the questions. */
 	for (size_t i = 0; i < sorter->frontier->count; i++) {
-		bool ignored = maybe[i] && at < output.len &&
-			       strcmp(output.s + at, sorter->frontier->items[i].path) == 0;
+		const char *answer = at < output.len ? output.s + at : "";
+		bool ignored = maybe[i] && strcmp(viewer_answered_path(answer),
+						  sorter->frontier->items[i].path) == 0;
 
 		if (ignored)
-			at += strlen(output.s + at) + 1;
+			at += strlen(answer) + 1;
 		maybe[i] = ignored;
 		*ret_any = *ret_any || ignored;
 	}

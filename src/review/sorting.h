@@ -7,6 +7,9 @@
 #include "review/state.h"
 #include "review/trees.h"
 
+/* Files that their owner may not read are told inline: so many bytes of them, and no more. */
+enum { UNREADABLE_MAX = 64 << 20 };
+
 struct sorting_request {
 	struct viewer *viewer;
 	size_t repo;

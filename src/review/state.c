@@ -13,7 +13,7 @@
 #include "review/trees.h"
 #include "view/stack.h"
 
-enum { OIDS_MAX = 1 << 30, ANSWER_MAX = 65536, INLINE_MAX = 64 << 20 };
+enum { OIDS_MAX = 1 << 30, ANSWER_MAX = 65536 };
 
 void state_release(struct state *state)
 {
@@ -28,8 +28,9 @@ void state_release(struct state *state)
 
 bool state_left_work(const struct state *state)
 {
-	static const char *const work[] = {"nested-repository", "bare-repository", "submodule",
-					   "unreadable-directory", "too-large"};
+	static const char *const work[] = {"nested-repository",	   "bare-repository", "submodule",
+					   "unreadable-directory", "unreadable-file", "too-large",
+					   "path-too-long"};
 
 	for (size_t i = 0; i < state->left_out_count; i++)
 		for (size_t k = 0; k < ARRAY_SIZE(work); k++)
@@ -221,7 +222,7 @@ static int add_file(struct reading *r, const struct frontier_entry *entry, const
 	autofd int fd = open_closed(entry, err);
 	autostr struct str bytes = STR_INIT;
 
-	if (fd < 0 || read_all(fd, INLINE_MAX, &bytes, err) < 0)
+	if (fd < 0 || read_all(fd, UNREADABLE_MAX, &bytes, err) < 0)
 		return error_wrap(err, "cannot read %s", entry->path);
 	add_modify(&r->stream, mode, "inline", entry->path);
 	add_data(&r->stream, bytes.len ? bytes.s : "", bytes.len);
@@ -451,7 +452,7 @@ static int find_ignored(struct reading *r, struct str *ret, struct error *err)
 	int status;
 
 	for (size_t i = 0; i < repo->carried.len; i++)
-		str_add_bytes(&input, repo->carried.items[i], strlen(repo->carried.items[i]) + 1);
+		viewer_add_path(&input, repo->carried.items[i]);
 	if (!rules_changed(&r->now.frontier)) {
 		str_add_bytes(ret, input.len ? input.s : "", input.len);
 		return 0;
@@ -504,7 +505,7 @@ static int is_tracked_below(struct reading *r, const struct str *tracked, const 
 static bool is_in_list(const struct str *list, const char *path)
 {
 	for (size_t at = 0; at < list->len; at += strlen(list->s + at) + 1)
-		if (strcmp(list->s + at, path) == 0)
+		if (strcmp(viewer_answered_path(list->s + at), path) == 0)
 			return true;
 	return false;
 }

@@ -134,8 +134,11 @@ static int commit(struct viewer *viewer, size_t repo, const struct state *state,
 	autofree char *name = xasprintf("GIT_AUTHOR_NAME=%s", identity(config, "user.name", "jib"));
 	autofree char *email =
 		xasprintf("GIT_AUTHOR_EMAIL=%s", identity(config, "user.email", "jib@localhost"));
-	autofree char *author_date = xasprintf("GIT_AUTHOR_DATE=@%ld +0000", state->newest);
-	autofree char *committer_date = xasprintf("GIT_COMMITTER_DATE=@%ld +0000", state->newest);
+	/* All of it may have been carried: then it is as old as the sandbox. */
+	autofree char *date = state->newest ? xasprintf("@%ld +0000", state->newest)
+					    : xstrdup(viewer->sandbox->created);
+	autofree char *author_date = xasprintf("GIT_AUTHOR_DATE=%s", date);
+	autofree char *committer_date = xasprintf("GIT_COMMITTER_DATE=%s", date);
 	const char *const env[] = {name,
 				   email,
 				   "GIT_COMMITTER_NAME=jib",

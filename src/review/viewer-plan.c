@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "review/covers.h"
 #include "review/plan-git.h"
 #include "view/stack.h"
 
@@ -176,6 +177,8 @@ int viewer_plan(const struct viewer *viewer, struct plan *ret, struct error *err
 	    plan_set_git(&plan, &viewer->config, sandbox->repos[0].host, err) < 0)
 		return -1;
 	plan.looking = true;
+	if (covers_find(viewer, &plan, err) < 0)
+		return -1;
 	for (size_t i = 0; i < sandbox->repo_count; i++)
 		if (add_git_dirs(viewer, i, &plan, err) < 0 ||
 		    add_objects(viewer, i, &plan, err) < 0)

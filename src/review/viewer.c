@@ -444,12 +444,25 @@ int viewer_run(struct viewer *viewer, const struct viewer_call *call, const stru
 	return viewer_wait(viewer, &git, ret_status, err);
 }
 
+static const char here[] = "./";
+
+void viewer_add_path(struct str *ret, const char *path)
+{
+	str_add(ret, here);
+	str_add_bytes(ret, path, strlen(path) + 1);
+}
+
+const char *viewer_answered_path(const char *answer)
+{
+	return str_starts(answer, here) ? answer + strlen(here) : answer;
+}
+
 void viewer_quote(struct str *ret, const char *path)
 {
 	bool plain = *path != '"';
 
 	for (const char *c = path; plain && *c; c++)
-		plain = *c != '\n' && *c != '\\' && *c != '"';
+		plain = *c != '\n' && *c != '\r' && *c != '\\' && *c != '"';
 	if (plain) {
 		str_add(ret, path);
 		return;
@@ -458,6 +471,8 @@ void viewer_quote(struct str *ret, const char *path)
 	for (const char *c = path; *c; c++) {
 		if (*c == '\n')
 			str_add(ret, "\\n");
+		else if (*c == '\r')
+			str_add(ret, "\\r");
 		else if (*c == '"' || *c == '\\')
 			str_addf(ret, "\\%c", *c);
 		else

@@ -129,5 +129,12 @@ void viewer_git_release(struct viewer_git *git);
 int viewer_run(struct viewer *viewer, const struct viewer_call *call, const struct str *input,
 	       size_t limit, struct str *ret, int *ret_status, struct error *err);
 
+/*
+ * A path, and a NUL, where git takes names of files for pathspecs: one that begins with a colon would
+ * have magic. What git answers begins in the same way.
+ */
+void viewer_add_path(struct str *ret, const char *path);
+const char *viewer_answered_path(const char *answer);
+
 /* A path as git's line-based input takes it: quoted where it needs to be. */
 void viewer_quote(struct str *ret, const char *path);

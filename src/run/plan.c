@@ -31,6 +31,7 @@ void plan_release(struct plan *plan)
 	free(plan->git_config);
 	free(plan->git_ignore);
 	free(plan->git_attributes);
+	strv_release(&plan->covered);
 	strv_release(&plan->env);
 	*plan = (struct plan){0};
 }

@@ -51,6 +51,8 @@ struct plan {
 	bool looking;
 	struct plan_file *files;
 	size_t file_count;
+	/* Files inside that nobody can open: absolute; one that is not there is no matter. */
+	struct strv covered;
 };
 
 void plan_release(struct plan *plan);

@@ -85,6 +85,16 @@ static int open_file_target(int root, const char *path, int *ret, struct error *
 	return 0;
 }
 
+/* A device that cannot be opened takes its place. */
+static int cover_file(int target, struct error *err)
+{
+	autofd int null = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (null < 0)
+		return error_errno(err, "cannot open /dev/null");
+	return mount_bind(null, target, BIND_READ_ONLY | BIND_NO_DEVICES, err);
+}
+
 /*
  * Covers what lies at `hidden` on the host where a bind of `real` shows it below `path`. A home
  * stays writable: it is where the sandbox has its own, and where targets of binds are made.
@@ -110,12 +120,8 @@ static int cover(int root, const char *path, const char *real, const char *hidde
 			return error_wrap(err, "cannot hide %s", place);
 		return 0;
 	}
-	/* A single file that is mounted: a device that cannot be opened takes its place. */
-	autofd int null = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
-
-	if (null < 0)
-		return error_errno(err, "cannot open /dev/null");
-	if (mount_bind(null, target, BIND_READ_ONLY | BIND_NO_DEVICES, err) < 0)
+	/* A single file that is mounted. */
+	if (cover_file(target, err) < 0)
 		return error_wrap(err, "cannot hide %s", place);
 	return 0;
 }
@@ -507,6 +513,25 @@ static int add_binds(int root, const struct plan *plan, const int *sources, stru
 	return 0;
 }
 
+/* Some may be of a layer that another one hides. A link is covered itself, not what it leads to. */
+static int add_covers(int root, const struct plan *plan, struct error *err)
+{
+	for (size_t i = 0; i < plan->covered.len; i++) {
+		const char *path = plan->covered.items[i];
+		autofd int target = open_beneath(root, relative(path), O_PATH | O_NOFOLLOW, 0);
+		struct stat st;
+
+		if (target < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP ||
+				   errno == ENAMETOOLONG))
+			continue;
+		if (target < 0 || fstat(target, &st) < 0)
+			return error_errno(err, "cannot cover %s", path);
+		if (!S_ISDIR(st.st_mode) && cover_file(target, err) < 0)
+			return error_wrap(err, "cannot cover %s", path);
+	}
+	return 0;
+}
+
 static int add_file(int root, const struct plan_file *file, struct error *err)
 {
 	const char *slash = strrchr(file->path, '/');
@@ -582,8 +607,8 @@ static int build_root(const struct plan *plan, const struct sandbox *sandbox,
 	    add_scratch(root, err) < 0 || add_guest(root, plan, err) < 0 ||
 	    make_mount_points(root, plan, sandbox, err) < 0 ||
 	    add_views(root, plan, sandbox, view, err) < 0 ||
-	    add_binds(root, plan, sources, err) < 0 || add_files(root, plan, err) < 0 ||
-	    add_proc(root, err) < 0)
+	    add_binds(root, plan, sources, err) < 0 || add_covers(root, plan, err) < 0 ||
+	    add_files(root, plan, err) < 0 || add_proc(root, err) < 0)
 		return -1;
 	return mount_pivot(root, err);
 }

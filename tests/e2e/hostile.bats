@@ -1,0 +1,378 @@
+# shellcheck shell=bash
+# Whoever is in a sandbox wants what looks at it from the host to run something, to write somewhere, to hang,
+# or to tell a lie.
+
+load helpers
+
+setup() {
+	jib_setup
+	make_repo "$T/repo" 5
+	cd "$T/repo" || return
+	base=$(git rev-parse HEAD)
+}
+
+# inside NAME SCRIPT: runs the script in the sandbox
+inside() {
+	"$JIB" run "$1" -q -- sh -euc "$2" </dev/null
+}
+
+# host_rest: what the host's repository holds but for what may come: objects and refs of jib's
+host_rest() {
+	host_list "$T/repo" | grep -v -e "^'./.git/objects/" -e "^'./.git/\(logs/\)\?refs/heads/jib/" \
+		-e "^'./.git/\(objects\|\(logs/\)\?refs\(/heads\(/jib\)\?\)\?\|logs\)' "
+}
+
+# names NAME [OPTION...]: what diff --name-status says, on one line
+names() {
+	timeout 20 "$JIB" diff "$@" --name-status 2>"$T/said" | tr '\t\n' ' ,'
+}
+
+# bounded CMD...: neither hangs nor fails
+bounded() {
+	run -0 timeout 20 "$@"
+}
+
+@test "T41: FIFOs, sockets and devices are told, and never opened" {
+	inside a '
+		mkfifo pipe src/.gitattributes
+		rm .gitignore README.md
+		mkfifo .gitignore README.md
+		python3 -c "import socket; socket.socket(socket.AF_UNIX).bind(\"listener\")"
+		echo new >new.txt'
+	[[ $(names a) == "D .gitignore,D README.md,A new.txt," ]]
+	grep -qxF "jib: repo: listener is left out: a socket" "$T/said"
+	grep -qxF "jib: repo: src/.gitattributes is left out: a FIFO" "$T/said"
+	bounded "$JIB" diff a --json
+	[[ $(json '[[l["path"], l["why"]] for l in d["repos"][0]["left_out"]]' <<<"$output") == \
+		'[[".gitignore", "fifo"], ["README.md", "fifo"], ["listener", "socket"], ["pipe", "fifo"], ["src/.gitattributes", "fifo"]]' ]]
+	bounded "$JIB" status a
+	bounded "$JIB" persist a
+	[[ $(git diff --name-status "$base" jib/a/main | tr '\t\n' ' ,') == \
+		"D .gitignore,D README.md,A new.txt," ]]
+	[[ $(jib ls --json | json 'd[0]["unpersisted"]') == false ]]
+}
+
+@test "T41: nor those in a git dir, or what links there lead to" {
+	inside a '
+		mkfifo .git/refs/heads/pipe .git/logs/refs/heads/pipe .git/objects/info/alternates
+		ln -s /dev/zero .git/refs/heads/zero
+		ln -sf /proc/self/fd/0 .git/logs/HEAD
+		ln -s /dev/zero .git/refs/stash
+		mkdir .git/objects/ab
+		mkfifo .git/objects/ab/cdef0123456789012345678901234567890123
+		echo new >new.txt'
+	local command
+	for command in "diff a" "status a" "log a" "persist a --stash --tags --notes" ls "show a" "gc" "du"; do
+		# shellcheck disable=SC2086
+		bounded "$JIB" $command
+	done
+	[[ $(names a) == "A new.txt," ]]
+	[[ $(git for-each-ref --format='%(refname)' refs/heads/jib) == refs/heads/jib/a/main ]]
+}
+
+@test "T56: files of a tebibyte without content cost nothing" {
+	inside a '
+		truncate -s 1T sparse .git/refs/heads/sparse
+		mkdir rules
+		truncate -s 50G rules/.gitignore
+		truncate -s 60M closed; chmod 0 closed
+		for i in 1 2 3 4 5 6 7 8; do truncate -s 60M "closed$i"; chmod 0 "closed$i"; done
+		echo new >new.txt'
+	# Neither is the host's memory filled.
+	ulimit -v 4000000
+	[[ $(names a) == "A closed,A new.txt," ]]
+	grep -qxF "jib: repo: sparse is left out: larger than 4 GiB" "$T/said"
+	grep -qxF "jib: repo: closed8 is left out: a large file that its owner may not read" "$T/said"
+	bounded "$JIB" persist a
+	[[ $(du -s --block-size=1M .git | cut -f1) -lt 10 ]]
+	# What did not come is still work.
+	[[ $(jib ls --json | json 'd[0]["unpersisted"]') == true ]]
+	run -1 jib rm a
+}
+
+@test "T51: names of any bytes, and a directory that is 3,000 deep" {
+	inside a '
+		python3 - <<-"END"
+			import os
+			for name in (b"new\nline", b"esc\x1b[2J", b"-rf", b"--upload-pack=x", b"\xff\xfe", b"\"quoted\"",
+			             b":!not", b":(top)x", b"a*b", b"back\\slash", b" blank ", b"tab\t", b"\xe2\x80\xaebidi",
+			             b"#comment", b"C1\xc2\x9b31m", b"x" * 255):
+			    open(name, "wb").write(b"x\n")
+			os.mkdir(":")
+			open(":/colon", "w").write("x\n")
+			for i in range(3000):
+			    os.mkdir("d")
+			    os.chdir("d")
+			open("bottom", "w").write("x\n")
+		END
+		git add ./-rf ./--upload-pack=x
+		git commit -qm "$(printf "a\033]0;title\007 \302\23331m")" --author="$(printf "x\033[5m") <a@b>"'
+	local command said
+	for command in "diff a --name-status" "diff a --stat" "status a" "log a" "log a --stat" "persist a" "ls" "show a"; do
+		# shellcheck disable=SC2086
+		timeout 60 "$JIB" $command >"$T/out" 2>&1 </dev/null
+		[[ $command != diff* ]] || grep -q "/d/d is left out: its path is too long" "$T/out"
+		run -1 grep -aP '\x1b|\x07|\x9b' "$T/out"
+	done
+	for command in "diff a --json" "status a --json" "log a --json"; do
+		# shellcheck disable=SC2086
+		timeout 60 "$JIB" $command >"$T/out" </dev/null
+		python3 -m json.tool "$T/out" >/dev/null
+		run -1 grep -aP '\x1b|\x07|\x9b' "$T/out"
+	done
+}
+
+@test "T51: each name comes to the host as it is" {
+	inside a '
+		python3 - <<-"END"
+			import os
+			for name in (b"new\nline", b"esc\x1b[2J", b"-rf", b"\xff\xfe", b"\"quoted\"", b":!not", b":(top)x",
+			             b"a*b", b"back\\slash", b" blank ", b"tab\t", b"cr\r"):
+			    open(name, "wb").write(name)
+			os.mkdir(":")
+			open(":/colon", "w").write("x\n")
+		END'
+	run -0 jib diff a --json
+	[[ $(json 'len(d["repos"][0]["files"])' <<<"$output") == 13 ]]
+	[[ $(json '"new\nline" in [f["path"] for f in d["repos"][0]["files"]]' <<<"$output") == true ]]
+	jib diff a >"$T/patch"
+	git worktree add -q --detach "$T/applied"
+	git -C "$T/applied" apply "$T/patch"
+	git -C "$T/applied" add -A
+	jib persist a
+	[[ $(git -C "$T/applied" write-tree) == "$(git rev-parse jib/a/main^{tree})" ]]
+	[[ $(git ls-tree -z jib/a/main | grep -zc .) -ge 13 ]]
+	git cat-file -e $'jib/a/main:esc\e[2J'
+}
+
+@test "T43: nothing that git inside is told to overlook is overlooked" {
+	inside a '
+		git update-index --assume-unchanged README.md
+		git update-index --skip-worktree src/main.c
+		echo evil >>README.md
+		echo evil >>src/main.c
+		echo "*.hidden" >>.git/info/exclude
+		echo "*.secret" >~/ignored
+		git config core.excludesFile ~/ignored
+		echo "* -diff -text filter=evil" >.git/info/attributes
+		echo evil >a.hidden
+		echo evil >b.secret
+		chmod 755 docs/a*
+		git config core.fileMode false
+		git config core.ignoreCase true
+		git config core.bare true
+		git config core.worktree /tmp
+		git config core.symlinks false
+		git config core.precomposeUnicode true
+		git config status.showUntrackedFiles no
+		git config diff.ignoreSubmodules all
+		git config extensions.worktreeConfig true
+		git config --file .git/config.worktree core.sparseCheckout true
+		mkdir -p .git/info
+		echo "/nothing" >.git/info/sparse-checkout
+		ln -sf nowhere link'
+	[[ $(names a) == "M README.md,A a.hidden,A b.secret,M docs/a name with spaces.txt,M link,M src/main.c," ]]
+	jib diff a >"$T/patch"
+	[[ $(grep -c '^+evil' "$T/patch") == 4 ]]
+	[[ $(jib status a --json | json 'len(d["repos"][0]["uncommitted"])') == 6 ]]
+	jib persist a
+	[[ $(git diff --name-only "$base" jib/a/main | wc -l) == 6 ]]
+}
+
+@test "T43: neither replaced objects nor grafts lie about history" {
+	inside a '
+		evil=$(git rev-parse HEAD)
+		echo evil >README.md
+		git commit -qam "evil"
+		git replace HEAD "$evil"
+		git rev-parse HEAD >.git/info/grafts
+		git rev-parse HEAD >.git/shallow'
+	[[ $(names a) == "M README.md," ]]
+	[[ $(jib log a --json | json '[c["subject"] for c in d["repos"][0]["commits"]]') == '["evil"]' ]]
+	jib persist a
+	[[ $(git log --format=%s "$base..jib/a/main") == evil ]]
+	[[ -z $(git for-each-ref refs/replace) ]]
+}
+
+@test "T44: attributes, text conversions and NUL bytes hide no content" {
+	inside a '
+		printf "* -diff\n*.md binary\n*.c diff=evil\n*.h diff=evil filter=evil\n" >.gitattributes
+		git config diff.evil.textconv true
+		git config diff.evil.command true
+		git config diff.external true
+		git config filter.evil.clean "echo innocent"
+		echo evil >>README.md
+		echo evil >>src/main.c
+		echo evil >>src/lib/lib.h
+		printf "x\0y" >nul'
+	jib diff a >"$T/patch"
+	[[ $(grep -c '^+evil' "$T/patch") == 3 ]]
+	grep -qxF "nul: binary, 3 bytes" "$T/patch"
+	[[ $(jib diff a --json | json '[[f["path"], f.get("bytes")] for f in d["repos"][0]["files"] if f["binary"]]') == '[["nul", 3]]' ]]
+	git commit -q --allow-empty -m x
+	git apply --check "$T/patch"
+	[[ $(jib log a -p) != *innocent* ]]
+	jib persist a
+	[[ $(git show jib/a/main:src/lib/lib.h) == *evil ]]
+}
+
+@test "T45: a repository inside hides no edit, and does not come along by the way" {
+	inside a '
+		git init -q src
+		echo evil >>src/main.c
+		echo more >src/more.c
+		git init -q embedded
+		echo file >embedded/file
+		git -C embedded add file
+		git -C embedded commit -qm x
+		git init -q --bare bare.git
+		git -C bare.git config core.fsmonitor /bin/true
+		mkdir .GIT
+		echo x >.GIT/config
+		echo new >new.txt'
+	[[ $(names a) == "A new.txt,M src/main.c," ]]
+	run -0 jib diff a --json
+	[[ $(json 'sorted([l["path"], l["why"]] for l in d["repos"][0]["left_out"])' <<<"$output") == \
+		'[[".GIT", "git-directory"], ["bare.git", "bare-repository"], ["embedded", "nested-repository"], ["src", "nested-repository"]]' ]]
+	jib persist a
+	[[ $(git diff --name-status "$base" jib/a/main | tr '\t\n' ' ,') == "A new.txt,M src/main.c," ]]
+	# There is more in it than what has come.
+	[[ $(jib ls --json | json 'd[0]["unpersisted"]') == true ]]
+	jib persist a --nested
+	[[ $(git diff --name-only "$base" jib/a/main) == *embedded/file*src/more.c* ]]
+	run -1 grep -iE '(^|/)\.git/' <(git ls-tree -r --name-only jib/a/main)
+}
+
+@test "T45: neither do submodules and bare repositories that were committed" {
+	inside a '
+		git init -q embedded
+		git -C embedded commit -q --allow-empty -m x
+		git add embedded 2>/dev/null
+		git commit -qm "a gitlink"'
+	local before
+	before=$(host_list "$T/repo")
+	run -1 jib persist a
+	[[ $output == *"adds a submodule at embedded"*"jib persist a --nested"* ]]
+	diff <(echo "$before") <(host_list "$T/repo")
+	jib persist a --nested
+	[[ $(git ls-tree jib/a/main embedded) == 160000* ]]
+	inside b '
+		git init -q --bare sub/bare.git
+		touch sub/bare.git/refs/keep
+		touch sub/bare.git/objects/keep
+		git add -f sub
+		git commit -qm bare'
+	run -1 jib persist b --json
+	[[ $(json 'd["error"]["code"]' <<<"$output") == unsupported ]]
+	[[ $output == *"a bare repository at sub/bare.git/HEAD"* ]]
+	run -1 git rev-parse --verify -q jib/b/main
+}
+
+@test "T46: nothing but objects and the refs that were named reaches the host" {
+	inside a '
+		git config alias.st "!false"
+		git config user.name Evil
+		mkdir -p .git/info .git/modules/m
+		echo evil >.git/info/exclude
+		echo evil >.git/info/attributes
+		echo evil >.git/modules/m/config
+		echo evil >.git/description
+		git tag evil
+		git update-ref refs/evil/x HEAD
+		git update-ref refs/remotes/origin/main HEAD
+		echo work >work.txt
+		git add work.txt
+		git commit -qm work
+		for hook in pre-commit post-checkout reference-transaction post-update post-receive; do
+			printf "#!/bin/sh\nexit 1\n" >.git/hooks/$hook
+			chmod 755 .git/hooks/$hook
+		done'
+	local before after
+	before=$(host_rest)
+	jib persist a
+	after=$(host_rest)
+	diff <(echo "$before") <(echo "$after")
+	[[ $(git for-each-ref --format='%(refname)') == $'refs/heads/jib/a/main\nrefs/heads/main' ]]
+	git fsck --strict
+}
+
+@test "T47: alternates of a sandbox are nobody else's" {
+	git init -q "$T/victim"
+	echo secret >"$T/victim/secret"
+	git -C "$T/victim" add -A
+	git -C "$T/victim" commit -qm secret
+	local secret
+	secret=$(git -C "$T/victim" rev-parse HEAD:secret)
+	inside a "
+		mkdir -p .git/objects/info
+		echo $T/victim/.git/objects >.git/objects/info/alternates
+		echo /run/jib/look/0/objects >>.git/objects/info/alternates
+		tree=\$(printf '100644 blob %s\tsecret\n' $secret | git mktree --missing)
+		git update-ref refs/heads/main \$(git commit-tree \$tree -m x -p HEAD)"
+	run -1 jib persist a
+	run -1 git cat-file -e "$secret"
+	run -1 git rev-parse --verify -q jib/a/main
+	[[ $(jib diff a -p 2>&1) != *"+secret"* ]]
+	[[ ! -e .git/objects/info/alternates ]]
+}
+
+@test "T48: odd modes and attributes come as git has them, and go with the sandbox" {
+	inside a '
+		echo s >setuid; chmod 4755 setuid
+		echo c >closed; chmod 0 closed
+		echo w >wide; chmod 7777 wide
+		mkdir shut; echo x >shut/in; chmod 0 shut
+		echo a >attributed
+		setfattr -n user.x -v y attributed 2>/dev/null || python3 -c "import os; os.setxattr(\"attributed\", \"user.x\", b\"y\")"'
+	run -0 --separate-stderr jib persist a
+	[[ $(git ls-tree jib/a/main setuid closed wide attributed | cut -d' ' -f1 | tr '\n' ' ') == \
+		"100644 100644 100755 100755 " ]]
+	[[ $(git show jib/a/main:closed) == c ]]
+	jib rm --force a
+	[[ ! -e $JIB_ROOT/a ]]
+}
+
+@test "T58: branches that are named like options, or like a command" {
+	inside a '
+		echo work >work.txt
+		git add work.txt
+		git commit -qm work
+		for name in -x --upload-pack=x HEAD "\$(touch\${IFS}$HOME/pwned);x" "a'"'"'b" main..lock; do
+			git update-ref "refs/heads/$(printf %s "$name" | tr -d "\\\\")" HEAD || :
+		done
+		git update-ref refs/heads/main HEAD~1
+		git reset -q --hard'
+	run -0 jib persist a
+	[[ $output == *"jib/a/--upload-pack=x  created"*"jib/a/-x  created"*"jib/a/HEAD  created"* ]]
+	# What is told to be done next does only that.
+	local next
+	next=${output##*next: }
+	jib persist a --branch "\$(touch\${IFS}$HOME/pwned);x" >"$T/out" 2>&1 || cat "$T/out"
+	bash -c "$next" || :
+	next=$(sed -n 's/^jib: next: //p' "$T/out")
+	[[ ! $next ]] || bash -c "$next" || :
+	[[ ! -e $HOME/pwned ]]
+	# The host's own branches are not named like that.
+	run -1 jib persist a --update --branch -x
+	[[ $output == *"cannot have a branch named -x"* ]]
+	run -1 jib persist a --update --branch HEAD
+	run -2 jib persist a --as -y --branch -x
+	run -2 jib persist a --as HEAD --branch -x
+	[[ -z $(git for-each-ref refs/heads/-x refs/heads/-y refs/heads/HEAD) ]]
+	jib diff a -- --upload-pack=x -x
+	jib log a | grep -q work
+}
+
+@test "a branch that is only another name is followed" {
+	inside a '
+		git symbolic-ref refs/heads/alias refs/heads/main
+		git checkout -q alias
+		echo work >work.txt
+		git add work.txt
+		git commit -qm work
+		echo more >more.txt'
+	[[ $(names a --uncommitted) == "A more.txt," ]]
+	run -0 jib persist a
+	[[ $(git diff --name-only "$base" jib/a/main | tr '\n' ' ') == "more.txt work.txt " ]]
+	[[ $(git for-each-ref --format='%(refname)' refs/heads/jib) == refs/heads/jib/a/main ]]
+}
