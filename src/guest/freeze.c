@@ -96,6 +96,47 @@ static bool was_stopped(const struct freeze *freeze, pid_t pid)
 	return false;
 }
 
+static int by_depth(const void *a, const void *b)
+{
+	size_t x = ((const struct process *)a)->depth, y = ((const struct process *)b)->depth;
+
+	return x > y ? -1 : x < y;
+}
+
+static void set_depths(struct processes *processes)
+{
+	for (size_t i = 0; i < processes->count; i++) {
+		pid_t parent = processes->items[i].parent;
+
+		for (size_t k = 0;
+		     k < processes->count && processes->items[i].depth < processes->count;)
+			if (processes->items[k].pid == parent) {
+				parent = processes->items[k].parent;
+				processes->items[i].depth++;
+				k = 0;
+			} else {
+				k++;
+			}
+	}
+	if (processes->count)
+		qsort(processes->items, processes->count, sizeof *processes->items, by_depth);
+}
+
+/* One that does not stop at once is seen to later. */
+static void stop_one(int proc, pid_t pid)
+{
+	enum { STEP_NS = 50000, STEPS = 200 };
+
+	if (kill(pid, SIGSTOP) < 0)
+		return;
+	for (int i = 0; i < STEPS && standing_of(proc, pid) != STANDING_STOPPED; i++)
+		nanosleep(&(struct timespec){.tv_nsec = STEP_NS}, NULL);
+}
+
+/*
+ * Parents first, and each has stopped before its children do: a shell that waits for one (WUNTRACED)
+ * would else be told that it was stopped, and take it for a job in the background.
+ */
 void freeze_begin(struct freeze *freeze)
 {
 	autodir DIR *proc = opendir("/proc");
@@ -108,8 +149,13 @@ void freeze_begin(struct freeze *freeze)
 	for (size_t i = 0; i < processes.count; i++)
 		if (standing_of(dirfd(proc), processes.items[i].pid) == STANDING_STOPPED)
 			freeze->before[freeze->before_count++] = processes.items[i].pid;
+	set_depths(&processes);
+	for (size_t i = processes.count; i-- > 0;)
+		if (!was_stopped(freeze, processes.items[i].pid))
+			stop_one(dirfd(proc), processes.items[i].pid);
 	free(processes.items);
 	freeze->frozen = true;
+	/* And what has come meanwhile. */
 	kill(-1, SIGSTOP);
 }
 
@@ -150,32 +196,6 @@ int freeze_await(struct freeze *freeze)
 	freeze_thaw(freeze);
 	errno = ETIMEDOUT;
 	return -1;
-}
-
-static int by_depth(const void *a, const void *b)
-{
-	size_t x = ((const struct process *)a)->depth, y = ((const struct process *)b)->depth;
-
-	return x > y ? -1 : x < y;
-}
-
-static void set_depths(struct processes *processes)
-{
-	for (size_t i = 0; i < processes->count; i++) {
-		pid_t parent = processes->items[i].parent;
-
-		for (size_t k = 0;
-		     k < processes->count && processes->items[i].depth < processes->count;)
-			if (processes->items[k].pid == parent) {
-				parent = processes->items[k].parent;
-				processes->items[i].depth++;
-				k = 0;
-			} else {
-				k++;
-			}
-	}
-	if (processes->count)
-		qsort(processes->items, processes->count, sizeof *processes->items, by_depth);
 }
 
 /* Children first: a shell that waits must not find one stopped. */

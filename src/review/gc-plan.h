@@ -28,6 +28,7 @@ struct candidate {
 	char *held; /* why it cannot be removed whatever is asked for; or NULL */
 	uint64_t bytes;
 	struct timespec used;
+	struct timespec seen; /* the same, when it was left after the last look */
 	enum work work;
 	bool has_run;
 	/* What the plan says. */

@@ -59,12 +59,20 @@ static char *why_held(const struct root *root, const struct sandbox *sandbox,
 		return first_line(&failure);
 	candidate->bytes = glance.survey.usage.bytes;
 	candidate->used = glance.survey.used;
+	candidate->seen = glance.survey.used;
 	candidate->has_run = state != SANDBOX_CREATED;
 	if (state == SANDBOX_RUNNING)
 		return xstrdup("it is running");
 	if (refuse_mounted(sandbox, &failure) < 0 ||
 	    work_judge(root, sandbox, &glance, false, &candidate->work, &failure) < 0)
 		return first_line(&failure);
+	/* To read a closed file it is opened and closed again, and that leaves a time. */
+	if (glance.work == WORK_UNPERSISTED) {
+		glance_release(&glance);
+		if (glance_at(root, sandbox, &glance, &failure) < 0)
+			return first_line(&failure);
+		candidate->seen = glance.survey.used;
+	}
 	return NULL;
 }
 
@@ -125,7 +133,7 @@ static int check_still(void *data, const struct root *root, const struct sandbox
 		return -1;
 	/* Of one that has never run the lease is as new as this look. */
 	bool used = candidate->has_run &&
-		    memcmp(&glance.survey.used, &candidate->used, sizeof candidate->used) != 0;
+		    memcmp(&glance.survey.used, &candidate->seen, sizeof candidate->seen) != 0;
 
 	if (work > candidate->work || used)
 		return error_set(err, ERR_RUNNING, "it was used meanwhile");

@@ -35,6 +35,12 @@ swept() {
 	[[ -z $(ls -A "$JIB_ROOT/.tmp") ]]
 }
 
+# swept_by_next: what a killed command has started takes a moment to die; until then it holds a lock
+swept_by_next() {
+	jib ls >/dev/null
+	swept
+}
+
 @test "rm of the last user removes the layers, rm of another one does not" {
 	jib new one -q
 	jib new two -q
@@ -247,7 +253,7 @@ creating() {
 		if ((i % 8 == 7)); then
 			jib gc
 			[[ $(layers) == "$kept" ]]
-			swept
+			wait_for swept_by_next
 		fi
 	done
 	reads kept $'one\ntwo'
