@@ -232,11 +232,17 @@ static int carry_out(struct transaction *t, bool resumed, struct error *err)
 
 int transaction_commit(struct transaction *t, struct error *err)
 {
-	if (fsync(transaction_stage(t)) < 0)
-		return error_errno(err, "cannot sync a directory");
+	int result =
+		fsync(transaction_stage(t)) < 0 ? error_errno(err, "cannot sync a directory") : 0;
+
 	t->journal.state = JOURNAL_COMMITTING;
-	if (journal_write(t->own, &t->journal, err) < 0)
+	if (result == 0)
+		result = journal_write(t->own, &t->journal, err);
+	if (result < 0) {
+		/* It may say so by now; but what has failed must not be done by a later command. */
+		transaction_discard(t, NULL);
 		return -1;
+	}
 	if (carry_out(t, false, err) < 0)
 		return -1;
 	/* The work tree is what it is to be; what is left the next command will do. */

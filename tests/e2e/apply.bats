@@ -470,7 +470,7 @@ no_leak() {
 		jib persist --undo >>"$T/out"
 		run -1 grep -F CANARY "$T/diff" "$T/out"
 	done
-	no_leak . "$JIB_ROOT"
+	no_leak . "$JIB_ROOT/a/upper"
 	# It goes on all the while.
 	[[ $("$JIB" ls --json | json 'd[0]["state"]') == running ]]
 	jib stop a

@@ -45,16 +45,18 @@ work() {
 look() {
 	python3 -c '
 import hashlib, os, stat
-for top, dirs, files in sorted(os.walk(".")):
+lines = []
+for top, dirs, files in os.walk("."):
     if top == ".":
         dirs.remove(".git")
-    for name in sorted(dirs + files):
+    for name in dirs + files:
         path = os.path.join(top, name)
         mode = os.lstat(path).st_mode
         what = os.readlink(path) if stat.S_ISLNK(mode) else ""
         if stat.S_ISREG(mode):
             what = hashlib.sha256(open(path, "rb").read()).hexdigest()
-        print(repr(path), oct(mode), what)'
+        lines.append(f"{path!r} {mode:o} {what}")
+print("\n".join(sorted(lines)))'
 }
 
 # What no --apply moves.
@@ -140,8 +142,8 @@ branch_of_a() {
 	local branch follow=""
 	work
 	branch_of_a
-	each_point persist_killed openat2:{20,90,150} write:{1,2,12} fsync:{1,2} unlinkat:{2,20,45} \
-		mkdirat:{3,11} renameat:{3,6} clone3:{1,3,4,5,6,7} poll:{2,20,50} sendmsg:{1,5} close:200
+	each_point persist_killed openat2:{20,150} write:{2,12} fsync:{1,2} unlinkat:{2,45} mkdirat:11 renameat:6 \
+		clone3:{1,3,5,6,7} poll:40 sendmsg:5
 }
 
 @test "T93: SIGKILL of what persist has started, as git or in the viewer: the same" {
@@ -172,7 +174,8 @@ branch_of_a() {
 persist_failed() {
 	local status=0
 	injected "" "${1%:*}" "error=$error:when=${1#*:}" "$JIB" persist a >"$T/out" 2>&1 || status=$?
-	git_works && branch_old_or_new && nothing_moved && [[ -z $(ls -A "$JIB_ROOT/.tmp") ]] || return
+	git_works && branch_old_or_new && nothing_moved || return
+	# What could not be removed for the error the next command removes.
 	if ((status)); then
 		hit=$((hit + 1))
 		((status == 1)) && grep -q "^jib: .*$words" "$T/out" || return
@@ -186,9 +189,9 @@ persist_failed() {
 	work
 	branch_of_a
 	error=ENOSPC words="No space left on device"
-	each_point persist_failed write:{1,2,3,10} mkdirat:{1,4,8} openat2:{60,120}
+	each_point persist_failed write:{1,2,3} mkdirat:{1,4} openat2:120
 	error=EIO words="Input/output error"
-	each_point persist_failed write:{1,5} mkdirat:4 openat2:150
+	each_point persist_failed write:{1,5} mkdirat:4 openat2:{100,150}
 }
 
 # ---- The work tree ----
@@ -229,8 +232,8 @@ apply_killed() {
 	local new follow=""
 	work
 	both_states
-	each_point apply_killed renameat2:{1,2,3,4,5,6,7,8} renameat:{1,2,3,4,5} fsync:{1,4,7,10,13,16,19,22} \
-		write:{1,5,9,14} unlinkat:{1,20,30} mkdirat:{3,8} openat2:{100,180,210,240} close:{150,280}
+	each_point apply_killed renameat2:{1,2,4,6,9,12} renameat:{2,3,4,5} fsync:{4,10,16,22} write:{5,14} \
+		unlinkat:{1,30} mkdirat:8 openat2:{180,240}
 }
 
 @test "T93: SIGKILL of what --apply has started: the same" {
@@ -253,8 +256,7 @@ undo_killed() {
 	local new
 	work
 	both_states
-	each_point undo_killed renameat2:{1,2,3,4,5,6,7} renameat:{1,2,3,4} fsync:{1,5,9,13,17,21} write:{1,2,3} \
-		unlinkat:{1,5,9} mkdirat:2 openat2:{10,30,45}
+	each_point undo_killed renameat2:{1,2,4,6,9,12} renameat:{1,2,3} fsync:{1,9,17} write:2 unlinkat:{1,5} openat2:30
 }
 
 # The markers, the index and its stages belong to it.
@@ -270,7 +272,7 @@ undo_killed() {
 	[[ $new_index != "$index" ]]
 	"$JIB" persist --undo
 	[[ $(look) == "$files" && $(git ls-files -s) == "$index" ]]
-	for point in renameat2:{1,2} renameat:{2,4,6,8,9,10} fsync:{5,12} clone3:{5,7,8,9,10} write:12 unlinkat:30; do
+	for point in renameat2:{1,2} renameat:{4,8,10} fsync:12 clone3:{7,9,10} unlinkat:30; do
 		injected "" "${point%:*}" "signal=KILL:when=${point#*:}" "$JIB" persist a --apply --conflicts markers \
 			>"$T/out" 2>&1 || true
 		git fsck --full --strict --no-dangling 2>/dev/null
@@ -309,9 +311,9 @@ apply_failed() {
 	work
 	both_states
 	error=ENOSPC words="No space left on device"
-	each_point apply_failed renameat2:{1,2,4,6} renameat:{1,2,3} fsync:{2,6,10,14,18} write:{2,6,10} mkdirat:{4,8}
+	each_point apply_failed renameat2:{1,4,9} renameat:{1,2,3} fsync:{6,14} write:6 mkdirat:8
 	error=EIO words="Input/output error"
-	each_point apply_failed renameat2:3 fsync:{1,4,8,12,16} write:{3,7} openat2:150
+	each_point apply_failed renameat2:3 fsync:{1,12,16} write:3 openat2:150
 }
 
 @test "T95: a host whose disk is full (root: a file system of 1 MiB; else: files that may not grow)" {
@@ -339,7 +341,7 @@ apply_failed() {
 	cd "$full/repo"
 	inside a 'head -c 200000 /dev/urandom >big; for i in 1 2 3 4 5 6 7 8 9; do echo $i >n$i; done; echo x >>README.md'
 	old=$(look) git_state=$(look_at_git)
-	for leave in 0 4 20 100 190 210 260 600; do
+	for leave in 0 20 190 260 600; do
 		for command in "persist a --apply" "persist a"; do
 			head -c "$(($(df --output=avail -k "$full" | tail -1) - leave))K" /dev/zero >"$full/filler" || true
 			# shellcheck disable=SC2086
@@ -354,7 +356,7 @@ apply_failed() {
 				[[ $(look) == "$old" && $(look_at_git) == "$git_state" ]]
 			fi
 			# Still full: what can be read is read.
-			git status >/dev/null
+			GIT_OPTIONAL_LOCKS=0 git status >/dev/null
 			"$JIB" ls >/dev/null
 			rm "$full/filler"
 			git_works
@@ -370,7 +372,7 @@ apply_failed() {
 			git gc -q --prune=now
 		done
 	done
-	((refused >= 4 && done >= 3))
+	((refused >= 3 && done >= 2))
 	tidy
 }
 
@@ -387,7 +389,7 @@ apply_failed() {
 			run "$JIB" $command
 			if ((status)); then
 				[[ $status == 1 && $output == *"jib: "*lock* ]]
-				[[ $(look) == "$old" && $(look_at_git) == "$git_state" ]]
+				nothing_moved
 			fi
 			# It is not jib's to remove.
 			[[ -e .git/$lock ]]
@@ -488,7 +490,7 @@ stopped_at() {
 	running
 	for command in "diff a" "persist a" "persist a --apply"; do
 		# shellcheck disable=SC2086
-		stopped_at clone3:2 "$JIB" $command
+		stopped_at sendmsg:3 "$JIB" $command
 		kill -KILL "$client"
 		wait "$tracer" || true
 		wait_for not_frozen
@@ -506,7 +508,7 @@ stopped_at() {
 @test "SIGKILL of a sandbox's monitor while it is held still: who looks comes to an end, and it can be reopened" {
 	local worker tracer client status=0
 	running
-	stopped_at clone3:2 "$JIB" persist a
+	stopped_at sendmsg:3 "$JIB" persist a
 	kill -KILL "$(cat "$T/monitor")"
 	kill -CONT "$client"
 	wait "$tracer" || status=$?
