@@ -52,7 +52,10 @@ static int visit_git(void *data, int dirfd, const char *name, const char *path,
 		return is_closed(st) ? TREE_SKIP : 0;
 	enum stack_kind kind = kind_at(dirfd, name, st);
 
+	/* Objects from elsewhere are nobody's (T47). */
 	return kind == STACK_OTHER || kind == STACK_LINK ||
+			       (kind == STACK_FILE &&
+				strcmp(path, "objects/info/alternates") == 0) ||
 			       (kind == STACK_FILE && is_too_large(path, st->st_size))
 		       ? cover(data, path)
 		       : 0;

@@ -15,6 +15,7 @@
 #include "base/process.h"
 #include "base/spawn.h"
 #include "git/git.h"
+#include "review/genuine.h"
 #include "review/still.h"
 #include "review/viewer-plan.h"
 
@@ -54,9 +55,12 @@ static int open_all(struct viewer *viewer, bool leased, struct error *err)
 		process_abandon(&process);
 		return -1;
 	}
-	if (config_finish(&process, &viewer->config, err) < 0)
+	if (config_finish(&process, &viewer->config, err) < 0 || start(viewer, err) < 0)
 		return -1;
-	return start(viewer, err);
+	for (size_t i = 0; i < sandbox->repo_count; i++)
+		if (genuine_check(viewer, i, err) < 0)
+			return -1;
+	return 0;
 }
 
 int viewer_open(const struct root *root, const struct sandbox *sandbox, bool leased,

@@ -538,3 +538,66 @@ attacked() {
 	jib rm --force a
 	[[ $(cat "$T/precious/file") == file ]]
 }
+
+# forge HOW: the sandbox edits src/main.c, and puts a tree with the edit in the place of the one that it started with
+forge() {
+	cat >"$T/forge.py" <<-'END'
+		import glob, hashlib, os, struct, subprocess, sys, zlib
+		def git(*args, **more):
+		    return subprocess.run(("git",) + args, check=True, capture_output=True, **more).stdout
+		def oid(name):
+		    return git("rev-parse", name).decode().strip()
+		tree, old, how = oid("HEAD:src"), oid("HEAD:src/main.c"), sys.argv[1]
+		open("src/main.c", "a").write("evil\n")
+		new = git("hash-object", "-w", "src/main.c").decode().strip()
+		listed = git("ls-tree", tree).replace(old.encode(), new.encode())
+		if how == "loose":
+		    place = f".git/objects/{tree[:2]}/{tree[2:]}"
+		    raw = git("cat-file", "tree", tree).replace(bytes.fromhex(old), bytes.fromhex(new))
+		    if os.path.exists(place):
+		        os.unlink(place)
+		    for pack in glob.glob(".git/objects/pack/*"):
+		        os.unlink(pack)
+		    os.makedirs(os.path.dirname(place), exist_ok=True)
+		    open(place, "wb").write(zlib.compress(b"tree %d\0" % len(raw) + raw))
+		else:
+		    objects = ".git/objects" if how == "packed" else ".git/other"
+		    if how == "alternate":
+		        os.makedirs(objects + "/pack")
+		        open(".git/objects/info/alternates", "w").write(os.path.abspath(objects) + "\n")
+		    evil = git("mktree", input=listed)
+		    name = git("pack-objects", "-q", objects + "/pack/pack", input=evil).decode().strip()
+		    index = f"{objects}/pack/pack-{name}.idx"
+		    body = bytearray(open(index, "rb").read()[:-20])
+		    for i in range(256):
+		        body[8 + 4 * i:12 + 4 * i] = struct.pack(">I", i >= int(tree[:2], 16))
+		    body[8 + 1024:8 + 1024 + 20] = bytes.fromhex(tree)
+		    os.chmod(index, 0o644)
+		    open(index, "wb").write(bytes(body) + hashlib.sha1(body).digest())
+	END
+	jib run "$1" -q --bind "$T/forge.py:/tmp/forge.py" -- python3 /tmp/forge.py "$1" </dev/null
+}
+
+@test "T22, T43: an object under the name of another one hides nothing" {
+	local how command
+	for how in loose packed; do
+		forge "$how"
+		for command in diff status log persist; do
+			run -1 jib $command "$how"
+			[[ $output == *"in the git dir of $how is damaged, or forged"* ]]
+		done
+		unpersisted=$(jib show "$how" --json | json 'd["unpersisted"]')
+		[[ $unpersisted == true ]]
+	done
+	# Those of others do not count.
+	forge alternate
+	[[ $(names alternate) == "M src/main.c," ]]
+}
+
+@test "a sandbox that has collected its garbage is looked at as before" {
+	inside a 'echo x >>README.md; git commit -qam x; git gc -q --prune=now; git repack -adq
+		echo y >>README.md; git commit -qam y'
+	[[ $(names a) == "M README.md," ]]
+	jib persist a
+	[[ $(git log --format=%s "$base..jib/a/main" | tr '\n' ' ') == "y x " ]]
+}

@@ -179,13 +179,31 @@ static void every_pair(void **state)
 	}
 }
 
+static void words_of_a_shell(void **state)
+{
+	static const char *const words[][2] = {
+		{"jib/a/main", "jib/a/main"}, {"", "''"},
+		{"$(id)", "'$(id)'"},	      {"a b", "'a b'"},
+		{"it's", "'it'\\''s'"},	      {"a\nb", "'a\nb'"},
+		{"~root", "'~root'"},	      {"a;b", "'a;b'"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		autostr struct str word = STR_INIT;
+
+		str_add_word(&word, words[i][0]);
+		assert_string_equal(word.s, words[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(growing),    cmocka_unit_test(taking),
 		cmocka_unit_test(vectors),    cmocka_unit_test(ends),
 		cmocka_unit_test(escaping),   cmocka_unit_test(escaping_nul_and_bounds),
-		cmocka_unit_test(every_pair),
+		cmocka_unit_test(every_pair), cmocka_unit_test(words_of_a_shell),
 	};
 
 	return cmocka_run_group_tests_name("str", tests, NULL, NULL);
