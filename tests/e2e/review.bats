@@ -238,6 +238,12 @@ differs_from() {
 	jib persist a --branch two --as one-name
 	[[ $(git log -1 --format=%s one-name) == two ]]
 	run -1 jib persist a --branch none
+	# HEAD stands for what no branch has, where there is such.
+	run -0 jib persist a --branch HEAD --as head
+	[[ $(git log -1 --format=%s head) == three ]]
+	inside a 'git switch -q two'
+	run -1 jib persist a --branch HEAD
+	[[ $output == *"has no branch HEAD"* ]]
 }
 
 @test "persist --no-wip, --json and --interactive" {
@@ -269,6 +275,25 @@ differs_from() {
 	[[ $output == *"is not there any more"*"--export"* ]]
 	jib persist a --export "$T/again"
 	git bundle verify -q "$T/again/a.bundle"
+}
+
+@test "persist --undo NAME: what that sandbox has brought, and only to a repository of its" {
+	inside a 'echo a >a'
+	inside b 'echo b >b'
+	jib persist a --apply
+	run -1 jib persist a --undo --repo "$T/nowhere"
+	[[ $output == *"has no repository"* && -e a ]]
+	run -1 jib persist b --undo
+	[[ $output == *"is of the sandbox a"* && -e a ]]
+	(
+		cd docs
+		jib persist a --undo --repo ..
+	)
+	[[ ! -e a ]]
+	jib persist a --apply --undo && return 1
+	jib persist b --apply
+	jib persist --undo
+	[[ ! -e b ]]
 }
 
 @test "persist: the host has rewritten and pruned what the sandbox stands on" {
