@@ -119,7 +119,7 @@ work_of() {
 
 @test "a running sandbox is looked at, and goes on" {
 	"$JIB" run a -q -d -- sh -c 'sleep 1000 & kill -STOP $!; echo $! >stopped; i=0
-		while :; do i=$((i+1)); echo $i >n; git add n; git commit -qm "n $i"; done' </dev/null
+		while :; do i=$((i+1)); echo $i >.n; mv .n n; git add n; git commit -qm "n $i"; done' </dev/null
 	wait_for test -e "$JIB_ROOT/a/upper/repos/repo/n"
 	for _ in 1 2 3 4 5; do
 		jib diff a --name-status | grep -q "n$"
