@@ -184,6 +184,47 @@ void str_add_word(struct str *str, const char *text)
 	str_add_char(str, '\'');
 }
 
+void str_add_encoded(struct str *str, const char *text)
+{
+	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+		    (*c >= '0' && *c <= '9') || strchr("/._-", *c))
+			str_add_char(str, (char)*c);
+		else
+			str_addf(str, "%%%02x", *c);
+	}
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int str_hex_byte(const char *text)
+{
+	int high = hex_value(text[0]);
+	int low = high < 0 ? -1 : hex_value(text[1]);
+
+	return low < 0 ? -1 : high * 16 + low;
+}
+
+char *str_decoded(const char *text)
+{
+	autostr struct str decoded = STR_INIT;
+
+	for (const char *at = text; *at; at++) {
+		int byte = *at == '%' ? str_hex_byte(at + 1) : (unsigned char)*at;
+
+		if (byte <= 0)
+			return NULL;
+		str_add_char(&decoded, (char)byte);
+		at += *at == '%' ? 2 : 0;
+	}
+	return str_take(&decoded);
+}
+
 void strv_add(struct strv *v, const char *text)
 {
 	strv_give(v, xstrdup(text));

@@ -46,6 +46,16 @@ void str_add_escaped(struct str *str, const char *text, size_t len);
 /* Adds `text` as one word of a shell's command line: as it is, or in single quotes. */
 void str_add_word(struct str *str, const char *text);
 
+/*
+ * Adds `text` such that JSON can hold it, whatever its bytes: all but letters, digits, and "/._-" appear
+ * as %xx. str_decoded() is the way back: a string of the caller, or NULL for what was not written so.
+ */
+void str_add_encoded(struct str *str, const char *text);
+char *str_decoded(const char *text);
+
+/* The byte that two lower-case hexadecimal digits say, or -1. */
+int str_hex_byte(const char *text);
+
 struct strv {
 	char **items;
 	size_t len;

@@ -270,13 +270,15 @@ static int persist_all(struct look *look, const struct wished *wished, json_t *r
 		       struct str *text, struct strv *next, struct error *err)
 {
 	struct noting noting = {.memo = MEMO_INIT};
+	autoerror struct error unnoted = ERROR_INIT;
 	int result = begin_noting(look, &noting, err);
 
 	for (size_t i = 0; i < look->sandbox.repo_count && result == 0; i++)
 		if (look->chosen[i])
 			result = persist_one(look, i, wished, &noting, repos, text, next, err);
-	if (result == 0 && !wished->wishes.dry_run && !wished->wishes.export_to)
-		result = end_noting(look, &noting, err);
+	if (result == 0 && !wished->wishes.dry_run && !wished->wishes.export_to &&
+	    end_noting(look, &noting, &unnoted) < 0)
+		say_unnoted(&unnoted);
 	memo_release(&noting.memo);
 	return result;
 }

@@ -241,6 +241,11 @@ void say_left_out(const struct sandbox_repo *repo, const struct state *state)
 		say("%s: and %zu more", repo->name, state->left_out_count - SHOWN);
 }
 
+void say_unnoted(const struct error *err)
+{
+	say("warning: it is on the host, but cannot be noted as persisted: %s", err->message);
+}
+
 json_t *left_out_json(const struct state *state)
 {
 	json_t *array = json_array();

@@ -76,6 +76,8 @@ void outlet_release(struct outlet *outlet);
 
 /* What is not part of the work tree's state, on stderr; and as an array of objects. */
 void say_left_out(const struct sandbox_repo *repo, const struct state *state);
+/* What came to the host is there, but could not be noted: a warning, no failure. */
+void say_unnoted(const struct error *err);
 json_t *left_out_json(const struct state *state);
 
 /* A header before the part of each repository, when there are several. */

@@ -214,6 +214,8 @@ static int write_merge(const struct look *look, size_t repo, const struct reposi
 		       const struct wished *wished, const struct merge *merge,
 		       const struct apply_changes *changes, bool *ret_written, struct error *err)
 {
+	autoerror struct error unnoted = ERROR_INIT;
+
 	*ret_written = false;
 	if (wished->dry_run || (merge->conflicts && !wished->markers))
 		return 0;
@@ -224,7 +226,9 @@ static int write_merge(const struct look *look, size_t repo, const struct reposi
 	if (result < 0)
 		return -1;
 	*ret_written = result == 0 || wished->markers;
-	return result == 0 ? note(look, repo, changes, err) : 0;
+	if (result == 0 && note(look, repo, changes, &unnoted) < 0)
+		say_unnoted(&unnoted);
+	return 0;
 }
 
 static int apply_one(struct look *look, size_t repo, const struct wished *wished, struct told *told,

@@ -91,54 +91,21 @@ size_t journal_find(const struct journal *journal, const char *path, bool remove
 	return low;
 }
 
-/* JSON cannot hold what is not UTF-8: all bytes but the plainest are %XX. */
+/* JSON cannot hold what is not UTF-8. */
 static json_t *encode(const char *path)
 {
 	autostr struct str text = STR_INIT;
 
-	for (const unsigned char *c = (const unsigned char *)path; *c; c++) {
-		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
-		    (*c >= '0' && *c <= '9') || *c == '/' || *c == '.' || *c == '_' || *c == '-')
-			str_add_char(&text, (char)*c);
-		else
-			str_addf(&text, "%%%02x", *c);
-	}
+	str_add_encoded(&text, path);
 	return json_string(text.len ? text.s : "");
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* One byte of two digits; -1 when they are none. */
-static int hex_byte(const char *text)
-{
-	int high = hex_value(text[0]);
-	int low = high < 0 ? -1 : hex_value(text[1]);
-
-	return low < 0 ? -1 : high * 16 + low;
 }
 
 /* NULL when it is not what encode() writes. */
 static char *decode(const json_t *value)
 {
-	const char *at = json_string_value(value);
-	autostr struct str path = STR_INIT;
+	const char *text = json_string_value(value);
 
-	if (!at)
-		return NULL;
-	for (; *at; at++) {
-		int byte = *at == '%' ? hex_byte(at + 1) : *at;
-
-		if (byte <= 0)
-			return NULL;
-		str_add_char(&path, (char)byte);
-		at += *at == '%' ? 2 : 0;
-	}
-	return str_take(&path);
+	return text ? str_decoded(text) : NULL;
 }
 
 static json_t *content_json(const struct content *content)
@@ -169,7 +136,7 @@ static bool read_content(const json_t *object, struct content *ret)
 	if (!hash || strlen(hash) != 2UL * CONTENT_HASH)
 		return false;
 	for (size_t i = 0; i < CONTENT_HASH; i++) {
-		int byte = hex_byte(hash + 2 * i);
+		int byte = str_hex_byte(hash + 2 * i);
 
 		if (byte < 0)
 			return false;

@@ -131,32 +131,31 @@ int memo_fingerprint(const struct sandbox *sandbox, char **ret, struct error *er
 
 /* Writing. */
 
+/* Names in a sandbox's hand need not be UTF-8. */
+static json_t *encode(const char *name)
+{
+	autostr struct str text = STR_INIT;
+
+	str_add_encoded(&text, name);
+	return json_string(text.len ? text.s : "");
+}
+
 static json_t *refs_to_json(const struct memo_repo *repo)
 {
 	json_t *refs = json_array();
 
-	for (size_t i = 0; i < repo->ref_count; i++) {
-		json_t *ref =
-			json_pack("{s:s,s:s}", "ref", repo->refs[i].ref, "oid", repo->refs[i].oid);
-
-		if (json_array_append_new(refs, ref) < 0) {
-			json_decref(refs);
-			return NULL;
-		}
-	}
+	for (size_t i = 0; i < repo->ref_count; i++)
+		json_array_append_new(refs, json_pack("{s:o,s:s}", "ref", encode(repo->refs[i].ref),
+						      "oid", repo->refs[i].oid));
 	return refs;
 }
 
-/* NULL when one is not UTF-8. */
 static json_t *files_to_json(const struct strv *files)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < files->len; i++)
-		if (json_array_append_new(array, json_string(files->items[i])) < 0) {
-			json_decref(array);
-			return NULL;
-		}
+		json_array_append_new(array, encode(files->items[i]));
 	return array;
 }
 
@@ -189,19 +188,26 @@ int memo_write(const struct sandbox *sandbox, const struct memo *memo, struct er
 	json_decref(value);
 	if (!text)
 		return error_set(err, ERR_UNSUPPORTED,
-				 "what was persisted of the sandbox %s cannot be noted: a path or "
-				 "ref is not valid UTF-8",
+				 "what was persisted of the sandbox %s cannot be noted: the path "
+				 "of a repository is not valid UTF-8",
 				 sandbox->name);
 	return file_replace_at(sandbox->fd, file_name, text, strlen(text), 0600, true, err);
 }
 
 /* Reading. */
 
+static char *decode(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text ? str_decoded(text) : NULL;
+}
+
 static bool read_refs(const json_t *array, struct memo_repo *repo)
 {
 	for (size_t i = 0; i < json_array_size(array); i++) {
 		const json_t *item = json_array_get(array, i);
-		const char *ref = json_string_value(json_object_get(item, "ref"));
+		autofree char *ref = decode(json_object_get(item, "ref"));
 		const char *oid = json_string_value(json_object_get(item, "oid"));
 
 		if (!ref || !oid)
@@ -228,7 +234,7 @@ static bool read_repo(const json_t *item, struct memo *memo)
 	repo->tree = tree ? xstrdup(tree) : NULL;
 	repo->standing = standing ? xstrdup(standing) : NULL;
 	for (size_t i = 0; i < json_array_size(files); i++) {
-		const char *file = json_string_value(json_array_get(files, i));
+		autofree char *file = decode(json_array_get(files, i));
 
 		if (!file)
 			return false;

@@ -82,7 +82,7 @@ bool memo_stands(const struct memo_repo *repo);
  */
 int memo_fingerprint(const struct sandbox *sandbox, char **ret, struct error *err);
 
-/* Durable. ERR_UNSUPPORTED for a name that is not UTF-8, as JSON has to be. */
+/* Durable. ERR_UNSUPPORTED for a repository whose path is not UTF-8, as JSON has to be. */
 int memo_write(const struct sandbox *sandbox, const struct memo *memo, struct error *err);
 
 /* False when there is none, or none that can be understood. */

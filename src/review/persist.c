@@ -46,6 +46,25 @@ static struct git_place host_place(const struct persisting *p)
 
 /* Names. */
 
+/* Of commits that no branch has: "detached", or with a number when the sandbox has a branch named so. */
+static char *detached_name(const struct refs *refs)
+{
+	for (int n = 1;; n++) {
+		autofree char *name = n == 1 ? xstrdup("detached") : xasprintf("detached-%d", n);
+		autofree char *ref = xasprintf("%s%s", heads, name);
+		size_t len = strlen(ref);
+		bool taken = false;
+
+		for (size_t i = 0; i < refs->count && !taken; i++) {
+			const char *other = refs->items[i].name;
+
+			taken = str_starts(other, ref) && (!other[len] || other[len] == '/');
+		}
+		if (!taken)
+			return steal_ptr(&name);
+	}
+}
+
 static char *target_of(const struct persisting *p, const struct persisted *item)
 {
 	static const char *const kinds[] = {"refs/tags/", "refs/notes/"};
@@ -58,8 +77,9 @@ static char *target_of(const struct persisting *p, const struct persisted *item)
 					 item->source + strlen(kinds[i]));
 	if (str_starts(item->source, "refs/stash/"))
 		return xasprintf("refs/jib/%s/stash/%s", name, path_last(item->source));
+	autofree char *detached = detached_name(&p->result.state.refs);
 	const char *branch =
-		str_starts(item->source, heads) ? item->source + strlen(heads) : "detached";
+		str_starts(item->source, heads) ? item->source + strlen(heads) : detached;
 
 	if (wishes->as)
 		return xasprintf("%s%s", heads, wishes->as);
@@ -177,6 +197,20 @@ static const char *find_bare(const struct strv *added)
 	return NULL;
 }
 
+static int run_status(const struct git_place *place, const char *const *args, int *ret,
+		      struct error *err)
+{
+	struct process process = PROCESS_INIT;
+	autostr struct str output = STR_INIT;
+	int status;
+
+	if (git_start(place, args, &process, err) < 0 ||
+	    git_finish(&process, &output, &status, NULL, err) < 0)
+		return -1;
+	*ret = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+	return 0;
+}
+
 /* T45: repositories inside of the work tree do not come along by the way. */
 static int check_nested(const struct persisting *p, const struct persisted *item, struct error *err)
 {
@@ -194,9 +228,18 @@ static int check_nested(const struct persisting *p, const struct persisted *item
 				    "--",
 				    NULL};
 	const char *const whole[] = {"ls-tree", "-r", "-z", item->new_oid, NULL};
+	autofree char *tree = xasprintf("%s^{tree}", item->new_oid);
 	autostr struct str output = STR_INIT;
 	autostrv struct strv added = STRV_INIT;
 
+	const char *const peel[] = {"rev-parse", "--quiet", "--verify", tree, NULL};
+	int status;
+
+	/* A tag may stand for a single file. */
+	if (run_status(&place, peel, &status, err) < 0)
+		return -1;
+	if (status != 0)
+		return 0;
 	/* Of one that the host does not have any more all of it is new. */
 	if (git_run(&place, strv_holds(&p->known, state->base) ? args : whole, &output, err) < 0)
 		return error_wrap(err, "cannot look through %s", item->source);
@@ -218,20 +261,6 @@ static int check_nested(const struct persisting *p, const struct persisted *item
 	const char *bare = find_bare(&added);
 
 	return bare ? refuse_nested(p, item, bare, "a bare repository", err) : 0;
-}
-
-static int run_status(const struct git_place *place, const char *const *args, int *ret,
-		      struct error *err)
-{
-	struct process process = PROCESS_INIT;
-	autostr struct str output = STR_INIT;
-	int status;
-
-	if (git_start(place, args, &process, err) < 0 ||
-	    git_finish(&process, &output, &status, NULL, err) < 0)
-		return -1;
-	*ret = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-	return 0;
 }
 
 /* Which of these commits the sandbox has itself. */

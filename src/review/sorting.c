@@ -288,7 +288,8 @@ static int sort_ignored(const struct sorter *sorter, struct error *err)
 	}
 	/* What the index has all the same was added by force. */
 	if (ask_ignored(sorter, false, maybe, &any, err) < 0 ||
-	    (any && ask_ignored(sorter, true, maybe, &any, err) < 0))
+	    (any && request->place == VIEWER_TREE &&
+	     ask_ignored(sorter, true, maybe, &any, err) < 0))
 		return -1;
 	for (size_t i = 0; i < sorter->frontier->count; i++)
 		if (maybe[i])

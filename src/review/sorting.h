@@ -13,7 +13,11 @@ enum { UNREADABLE_MAX = 64 << 20 };
 struct sorting_request {
 	struct viewer *viewer;
 	size_t repo;
-	enum viewer_place place; /* VIEWER_TREE or VIEWER_BASE: whose ignore files count */
+	/*
+	 * Whose ignore files count: VIEWER_TREE, and then what the sandbox's index has is not ignored either;
+	 * or VIEWER_BASE.
+	 */
+	enum viewer_place place;
 	const struct state_wishes *wishes;
 	struct trees *trees;
 	/* What is tracked in one of these is never ignored; NULL: none. */

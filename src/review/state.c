@@ -71,6 +71,12 @@ struct reading {
 	const struct state_wishes *wishes;
 	struct trees trees;
 	struct side then;
+	/*
+	 * What was carried and has not been touched, by the rules of now: only what is ignored by now, or is
+	 * not any more.
+	 */
+	struct side late;
+	bool *left; /* of each entry of `late`: it was taken then, and is not now */
 	struct side now;
 	bool file_mode;
 	struct str stream; /* for git fast-import */
@@ -323,6 +329,22 @@ static int add_gitlinks(struct reading *r, struct error *err)
 	return 0;
 }
 
+static int add_late(struct reading *r, struct error *err)
+{
+	size_t oid = 0;
+
+	for (size_t i = 0; i < r->late.frontier.count; i++) {
+		const struct frontier_entry *entry = &r->late.frontier.items[i];
+		const char *hashed = is_taken_file(&r->late, i) ? r->late.oids.items[oid++] : "";
+
+		if (r->left[i])
+			add_remove(&r->stream, entry->path);
+		else if (r->late.taken[i] && add_entry(r, &r->late, entry, hashed, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int add_commit(struct reading *r, const struct side *side, int mark, const char *from,
 		      struct error *err)
 {
@@ -339,7 +361,7 @@ static int add_commit(struct reading *r, const struct side *side, int mark, cons
 		if (side->taken[i] && add_entry(r, side, &side->frontier.items[i], hashed, err) < 0)
 			return -1;
 	}
-	if (side == &r->now && add_gitlinks(r, err) < 0)
+	if (side == &r->now && (add_late(r, err) < 0 || add_gitlinks(r, err) < 0))
 		return -1;
 	str_addf(&r->stream, "\nls :%d \n", mark);
 	return 0;
@@ -549,6 +571,60 @@ static int add_carried(struct reading *r, struct error *err)
 	return 0;
 }
 
+static bool is_untouched(const struct reading *r, const struct frontier_entry *entry)
+{
+	return (entry->kind == FRONTIER_FILE || entry->kind == FRONTIER_LINK) &&
+	       !frontier_covering(&r->now.frontier, entry->path);
+}
+
+/* Whether the rules may say something else by now of what was carried: they, or what is tracked. */
+static bool may_be_late(const struct reading *r)
+{
+	bool any = rules_changed(&r->now.frontier) && r->then.frontier.count;
+
+	for (size_t i = 0; i < r->then.frontier.count && !any; i++)
+		any = !r->then.taken[i] && is_untouched(r, &r->then.frontier.items[i]);
+	return any;
+}
+
+static int read_late(struct reading *r, struct error *err)
+{
+	autostate struct state unused = {0};
+	struct frontier *late = &r->late.frontier;
+	autofree bool *then = xcalloc(r->then.frontier.count + 1, sizeof *then);
+
+	if (r->wishes->ignored || !may_be_late(r))
+		return 0;
+	late->items = xcalloc(r->then.frontier.count + 1, sizeof *late->items);
+	for (size_t i = 0; i < r->then.frontier.count; i++) {
+		struct frontier_entry entry = r->then.frontier.items[i];
+
+		if (!is_untouched(r, &entry))
+			continue;
+		then[late->count] = r->then.taken[i];
+		entry.path = xstrdup(entry.path);
+		entry.inner = entry.path;
+		late->items[late->count++] = entry;
+	}
+	if (sort_side(r, &r->late, &unused, err) < 0)
+		return -1;
+	r->left = xcalloc(late->count + 1, sizeof *r->left);
+	for (size_t i = 0; i < late->count; i++) {
+		r->left[i] = then[i] && !r->late.taken[i];
+		r->late.taken[i] = r->late.taken[i] && !then[i];
+	}
+	return 0;
+}
+
+/* Whether an entry of `then` is in that tree, and not in the one of now. */
+static bool has_left(const struct reading *r, size_t i)
+{
+	const struct frontier_entry *entry =
+		frontier_covering(&r->late.frontier, r->then.frontier.items[i].path);
+
+	return entry && r->left[entry - r->late.frontier.items];
+}
+
 static int read_sides(struct reading *r, struct error *err)
 {
 	autostate struct state unused = {0};
@@ -559,12 +635,15 @@ static int read_sides(struct reading *r, struct error *err)
 	r->state.newest = r->now.frontier.newest;
 	if (sort_side(r, &r->now, &r->state, err) < 0 || sort_side(r, &r->then, &unused, err) < 0)
 		return -1;
+	if (read_late(r, err) < 0)
+		return -1;
 	for (size_t i = 0; i < r->then.frontier.count; i++)
-		r->then.taken[i] = r->then.taken[i] && matters(r, &r->then, i);
+		r->then.taken[i] = r->then.taken[i] && (matters(r, &r->then, i) || has_left(r, i));
 	if (r->state.left_out_count)
 		qsort(r->state.left_out, r->state.left_out_count, sizeof *r->state.left_out,
 		      compare_left_out);
-	if (hash_files(r, &r->now, err) < 0 || hash_files(r, &r->then, err) < 0)
+	if (hash_files(r, &r->now, err) < 0 || hash_files(r, &r->then, err) < 0 ||
+	    hash_files(r, &r->late, err) < 0)
 		return -1;
 	return 0;
 }
@@ -588,12 +667,15 @@ int state_read(struct viewer *viewer, size_t repo, const struct state_wishes *wi
 		.trees = TREES_INIT,
 		.then = {.mount = viewer_mount(viewer, repo, true), .place = VIEWER_BASE},
 		.now = {.mount = viewer_mount(viewer, repo, false), .place = VIEWER_TREE},
+		.late = {.mount = viewer_mount(viewer, repo, true), .place = VIEWER_TREE},
 	};
 	int result = read_state(&r, err);
 
 	trees_close(&r.trees);
 	side_release(&r.then);
 	side_release(&r.now);
+	side_release(&r.late);
+	free(r.left);
 	str_release(&r.stream);
 	if (result < 0) {
 		state_release(&r.state);

@@ -98,12 +98,31 @@ static int check_wanted(const struct viewer *viewer, const struct persist_wishes
 	return 0;
 }
 
+/* Whether the branches that come have a commit. */
+static int is_reached(struct viewer *viewer, size_t repo, const struct persist_result *result,
+		      const char *oid, bool *ret, struct error *err)
+{
+	const char *const args[] = {"rev-list", "--max-count=1", "--ignore-missing", "--stdin",
+				    NULL};
+	struct viewer_call call = {.repo = repo, .place = VIEWER_BARE, .args = args};
+	autostr struct str input = STR_INIT, output = STR_INIT;
+
+	str_addf(&input, "%s\n", oid);
+	for (size_t i = 0; i < result->count; i++)
+		str_addf(&input, "^%s\n", result->items[i].new_oid);
+	if (viewer_run(viewer, &call, &input, OUTPUT_MAX, &output, NULL, err) < 0)
+		return error_wrap(err, "cannot find out which branches have %s", oid);
+	*ret = output.len == 0;
+	return 0;
+}
+
 /* Where HEAD is: a branch, or commits that no branch has. */
 static int add_head(struct viewer *viewer, size_t repo, const struct persist_wishes *wishes,
 		    struct persist_result *ret, struct persisted **ret_head, struct error *err)
 {
 	const struct state *state = &ret->state;
 	const char *source = state->head.ref ? state->head.ref : "HEAD";
+	bool reached = false;
 	size_t commits = 0;
 
 	*ret_head = NULL;
@@ -114,7 +133,9 @@ static int add_head(struct viewer *viewer, size_t repo, const struct persist_wis
 		return 0;
 	if (count_commits(viewer, repo, state, state->head.oid, &commits, err) < 0)
 		return -1;
-	if (!commits)
+	if (commits && is_reached(viewer, repo, ret, state->head.oid, &reached, err) < 0)
+		return -1;
+	if (!commits || reached)
 		return 0;
 	if (is_wanted(wishes, "HEAD"))
 		*ret_head = add(ret, "HEAD", state->head.oid, commits);

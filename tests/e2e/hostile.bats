@@ -376,3 +376,165 @@ bounded() {
 	[[ $(git diff --name-only "$base" jib/a/main | tr '\n' ' ') == "more.txt work.txt " ]]
 	[[ $(git for-each-ref --format='%(refname)' refs/heads/jib) == refs/heads/jib/a/main ]]
 }
+
+# plant NAME: everything in it by which git could be made to run something runs a canary. On the host that leaves a
+# file, and where the file cannot be made, in a viewer, it never ends.
+plant() {
+	printf '#!/bin/sh\ntouch %s/canary 2>/dev/null || exec sleep 1000\n' "$T" >canary.sh
+	chmod 755 canary.sh
+	git add canary.sh
+	git commit -qm "a file that is on the host, in the sandbox and in a viewer"
+	base=$(git rev-parse HEAD)
+	jib run "$1" -q -- sh -euc '
+		echo work >>README.md
+		git commit -qam "work"
+		echo more >>README.md
+		top=$PWD
+		hooks=$(cd "$(git --exec-path)"/../../share/git-core/templates/hooks 2>/dev/null && ls | sed s/.sample// || :)
+		infect() {
+			evil=$top/canary.sh
+			for each in core.fsmonitor core.sshCommand core.pager core.editor core.askPass core.gitProxy \
+				core.alternateRefsCommand diff.external diff.evil.command diff.evil.textconv merge.evil.driver \
+				filter.evil.clean filter.evil.smudge filter.evil.process gpg.program gpg.ssh.program \
+				credential.helper uploadpack.packObjectsHook sequence.editor interactive.diffFilter \
+				pager.diff pager.log pager.status trailer.x.command log.mailmap \
+				remote.origin.uploadpack remote.origin.receivepack remote.origin.vcs; do
+				git config --file "$1/config" "$each" "$evil"
+			done
+			for each in diff log status show diff-tree cat-file hash-object fast-import rev-list pack-objects \
+				for-each-ref check-ignore commit-tree symbolic-ref ls-files index-pack; do
+				git config --file "$1/config" "alias.$each" "!$evil"
+			done
+			git config --file "$1/config" core.hooksPath "$2/evil-hooks"
+			git config --file "$1/config" core.repositoryFormatVersion 1
+			git config --file "$1/config" extensions.partialClone origin
+			git config --file "$1/config" remote.origin.promisor true
+			git config --file "$1/config" remote.origin.url "ext::$evil"
+			git config --file "$1/config" protocol.ext.allow always
+			git config --file "$1/config" commit.gpgSign true
+			git config --file "$1/config" log.showSignature true
+			git config --file "$1/config" filter.evil.required true
+			git config --file "$1/config" include.path "$2/included"
+			printf "[core]\n\tfsmonitor = %s\n" "$evil" >"$2/included"
+			mkdir -p "$1/hooks" "$1/info" "$2/evil-hooks"
+			for each in pre-commit post-checkout post-index-change reference-transaction fsmonitor-watchman \
+				post-merge pre-auto-gc pre-push update post-update pre-receive post-receive $hooks; do
+				cp "$evil" "$1/hooks/$each"
+				cp "$evil" "$2/evil-hooks/$each"
+			done
+			echo "* diff=evil filter=evil merge=evil" >"$1/info/attributes"
+		}
+		echo "* diff=evil filter=evil merge=evil" >.gitattributes
+		git init -q nested
+		git init -q --bare bare
+		git init -q src
+		infect "$PWD/nested/.git" "$PWD/nested"
+		infect "$PWD/src/.git" "$PWD/src"
+		infect "$PWD/bare" "$PWD/bare"
+		infect "$PWD/.git" "$PWD"
+		cp .git/config ~/.gitconfig
+		mkdir -p ~/.config/git .git/worktrees/x
+		cp .git/config ~/.config/git/config
+		cp .git/config .git/config.worktree
+		# What is not there would be fetched by a promisor.
+		echo 1111111111111111111111111111111111111111 >.git/refs/heads/promised' </dev/null
+}
+
+# unharmed: what the canary would have left on the host is not there
+unharmed() {
+	[[ ! -e $T/canary ]]
+}
+
+@test "a canary in all that git may run does not sing on the host, nor in the viewer" {
+	plant a
+	# It does where somebody is so careless.
+	cp -r "$JIB_ROOT/a/upper/repos/repo/nested" "$T/careless"
+	run git -C "$T/careless" status
+	[[ -e $T/canary ]]
+	rm -rf "$T/canary" "$T/careless"
+	local command before
+	before=$(host_rest)
+	for command in "diff a" "diff a --stat --ignored --nested" "diff a --json" "log a -p" "log a --json" "status a" \
+		"persist a --dry-run" "persist a --nested --tags --notes --stash" ls "show a" "du" "gc --dry-run" \
+		"fork a b" "diff b" "checkpoint a" "diff a" "persist b"; do
+		# shellcheck disable=SC2086
+		timeout 60 "$JIB" $command >"$T/out" 2>&1 || {
+			echo "jib $command: $(cat "$T/out")"
+			return 1
+		}
+		unharmed
+	done
+	diff <(echo "$before") <(host_rest)
+	# It would have answered nothing in the place of git.
+	grep -q "^+more" <(jib diff a)
+	[[ $(git log --format=%s "$base..jib/a/main" | tail -1) == work ]]
+	jib rm --force a b
+	unharmed
+}
+
+# attacked SCRIPT: performed inside, it changes nothing for the host's git, and jib looks on unharmed
+attacked() {
+	local before after command
+	printf '#!/bin/sh\ntouch %s/canary\n' "$T" >"$T/canary.sh"
+	chmod 755 "$T/canary.sh"
+	echo precious >"$T/victim"
+	before=$(host_list "$T/repo")
+	inside a "$1"
+	diff <(echo "$before") <(host_list "$T/repo")
+	for command in "diff a" "status a" "log a" "persist a --dry-run" ls "show a"; do
+		# What is left of the repository may be none at all: then that is said.
+		# shellcheck disable=SC2086
+		run timeout 60 "$JIB" $command
+		((status < 2))
+	done
+	git status >/dev/null
+	git commit -q --allow-empty -m "by the host"
+	git worktree prune
+	[[ ! -e $T/canary && $(cat "$T/victim") == precious ]]
+	[[ $(git rev-parse HEAD~1) == "$base" ]]
+	git fsck --strict
+}
+
+@test "T27: a git dir that was moved away and rebuilt" {
+	attacked "
+		mv .git .gitx || cp -r .git .gitx
+		rm -rf .git/* || :
+		git init -q . || :
+		git config core.fsmonitor $T/canary.sh || :
+		echo x >>README.md"
+}
+
+@test "T28: common dirs and git files that lead elsewhere" {
+	attacked "
+		mkdir -p .git/worktrees/x
+		echo /tmp/evil >.git/commondir
+		echo /tmp/evil >.git/worktrees/x/commondir
+		echo $T/evil/.git >.git/worktrees/x/gitdir
+		git init -q /tmp/evil
+		git config --file /tmp/evil/.git/config core.fsmonitor $T/canary.sh
+		cp /tmp/evil/.git/config .git/config.worktree
+		mkdir sub; echo 'gitdir: /tmp/evil/.git' >sub/.git
+		echo x >>README.md"
+}
+
+@test "T29, T31: a reflog or a config that is a link" {
+	attacked "
+		ln -sf $T/victim .git/logs/HEAD
+		ln -sf $T/victim .git/config
+		ln -sf $T/victim .git/logs/refs/heads/main
+		ln -sf $T/victim .git/packed-refs
+		echo x >>README.md"
+}
+
+@test "T30: a worktree's directory that names a victim" {
+	mkdir "$T/precious"
+	echo file >"$T/precious/file"
+	attacked "
+		mkdir -p .git/worktrees/x
+		echo $T/precious/.git >.git/worktrees/x/gitdir
+		echo ../.. >.git/worktrees/x/commondir
+		echo 'ref: refs/heads/main' >.git/worktrees/x/HEAD
+		echo x >>README.md"
+	jib rm --force a
+	[[ $(cat "$T/precious/file") == file ]]
+}
