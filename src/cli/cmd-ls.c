@@ -128,7 +128,7 @@ static const char *work_text(enum work work)
 {
 	static const char *const texts[] = {
 		"none: work trees and git dirs are as they were",
-		"persisted: all of it is on the host",
+		"persisted: all of it is on the host, but for ignored files",
 		"unpersisted",
 	};
 

@@ -46,11 +46,17 @@ static int choose(const struct invocation *invocation, struct look *look, struct
 	return 0;
 }
 
-int look_open(const struct invocation *invocation, struct look *ret, struct error *err)
+int look_choose(const struct invocation *invocation, struct look *ret, struct error *err)
 {
 	if (root_open_existing(&ret->root, err) < 0 ||
-	    sandbox_open(&ret->root, invocation->args[0], &ret->sandbox, err) < 0 ||
-	    choose(invocation, ret, err) < 0)
+	    sandbox_open(&ret->root, invocation->args[0], &ret->sandbox, err) < 0)
+		return -1;
+	return choose(invocation, ret, err);
+}
+
+int look_open(const struct invocation *invocation, struct look *ret, struct error *err)
+{
+	if (look_choose(invocation, ret, err) < 0)
 		return -1;
 	return viewer_open(&ret->root, &ret->sandbox, false, &ret->viewer, err);
 }

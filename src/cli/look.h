@@ -37,7 +37,9 @@ struct look {
 		.root = ROOT_INIT, .sandbox = SANDBOX_INIT, .viewer = VIEWER_INIT \
 	}
 
-/* The sandbox is the first argument. It is held still until look_close(). */
+/* The sandbox is the first argument. Only which one, and what of it: there is no viewer. */
+int look_choose(const struct invocation *invocation, struct look *ret, struct error *err);
+/* It is held still until look_close(). */
 int look_open(const struct invocation *invocation, struct look *ret, struct error *err);
 void look_close(struct look *look);
 #define autolook __attribute__((cleanup(look_close)))

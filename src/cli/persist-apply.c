@@ -311,13 +311,29 @@ int persist_apply(const struct invocation *invocation, struct error *err)
 
 /* Undo. */
 
-static int undo_one(const char *directory, bool dry_run, struct told *told, struct error *err)
+/* Who names a sandbox does not mean what another one has brought. */
+static int check_whose(const struct repository *host, const char *name, struct error *err)
+{
+	autoundo struct undo undo = UNDO_INIT;
+
+	if (transaction_undo(host, true, &undo, err) < 0)
+		return -1;
+	if (strcmp(undo.name, name) == 0)
+		return 0;
+	error_set(err, ERR_NOT_FOUND, "what was applied to %s last is of the sandbox %s", host->top,
+		  undo.name);
+	return error_hint(err, "`jib persist --undo` puts that back");
+}
+
+static int undo_one(const char *directory, const char *name, bool dry_run, struct told *told,
+		    struct error *err)
 {
 	autorepository struct repository host = REPOSITORY_INIT;
 	autoundo struct undo undo = UNDO_INIT;
 	json_t *conflicts;
 
-	if (repository_find(directory, &host, err) < 0 || recover(&host, err) < 0)
+	if (repository_find(directory, &host, err) < 0 || recover(&host, err) < 0 ||
+	    (name && check_whose(&host, name, err) < 0))
 		return -1;
 	mode_t own = umask(caller_umask);
 	int result = transaction_undo(&host, dry_run, &undo, err);
@@ -352,19 +368,16 @@ static int undo_one(const char *directory, bool dry_run, struct told *told, stru
 static int undo_all(const struct invocation *invocation, struct told *told, struct error *err)
 {
 	bool dry_run = option_given(invocation, "dry-run");
-	autoroot struct root root = ROOT_INIT;
-	autosandbox struct sandbox sandbox = SANDBOX_INIT;
+	autolook struct look look = LOOK_INIT;
 	const char *repo = option_value(invocation, "repo");
 
 	if (!invocation->arg_count)
-		return undo_one(repo ? repo : ".", dry_run, told, err);
-	if (root_open_existing(&root, err) < 0 ||
-	    sandbox_open(&root, invocation->args[0], &sandbox, err) < 0)
+		return undo_one(repo ? repo : ".", NULL, dry_run, told, err);
+	if (look_choose(invocation, &look, err) < 0)
 		return -1;
-	for (size_t i = 0; i < sandbox.repo_count; i++)
-		if ((!repo || strcmp(repo, sandbox.repos[i].name) == 0 ||
-		     strcmp(repo, sandbox.repos[i].host) == 0) &&
-		    undo_one(sandbox.repos[i].host, dry_run, told, err) < 0)
+	for (size_t i = 0; i < look.sandbox.repo_count; i++)
+		if (look.chosen[i] &&
+		    undo_one(look.sandbox.repos[i].host, look.sandbox.name, dry_run, told, err) < 0)
 			return -1;
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "review/bare.h"
 #include "review/diff.h"
 #include "review/tips.h"
 #include "view/stack.h"
@@ -161,6 +162,27 @@ static int add_included(struct reading *r, struct error *err)
 	return 0;
 }
 
+/* T45: what is not committed of one was left out already. */
+static int refuse_bare(const struct reading *r, struct error *err)
+{
+	const char *name = r->viewer->sandbox->name;
+	autostrv struct strv added = STRV_INIT;
+
+	for (size_t i = 0; i < r->changes.count; i++) {
+		const struct change *change = &r->changes.items[i];
+
+		if (change->theirs.kind != SIDE_ABSENT &&
+		    (change->from || change->base.kind == SIDE_ABSENT))
+			strv_add(&added, change->path);
+	}
+	const char *bare = bare_find(&added);
+
+	if (!bare)
+		return 0;
+	error_set(err, ERR_UNSUPPORTED, "%s has added a bare repository at %s", name, bare);
+	return error_hint(err, "if that is wanted: jib persist %s --apply --nested", name);
+}
+
 int apply_read(struct viewer *viewer, size_t repo, const struct apply_wishes *wishes,
 	       struct apply_changes *ret, struct error *err)
 {
@@ -176,7 +198,8 @@ int apply_read(struct viewer *viewer, size_t repo, const struct apply_wishes *wi
 				  viewer->sandbox->name);
 	}
 	if (tips_find(viewer, repo, &all, &r.changes.found, err) < 0 ||
-	    compare(&r, &r.changes.found.state, NULL, err) < 0 || add_included(&r, err) < 0) {
+	    compare(&r, &r.changes.found.state, NULL, err) < 0 || add_included(&r, err) < 0 ||
+	    (!wishes->nested && refuse_bare(&r, err) < 0)) {
 		apply_release(&r.changes);
 		return -1;
 	}

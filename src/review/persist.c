@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "git/git.h"
+#include "review/bare.h"
 #include "review/export.h"
 #include "review/pick.h"
 #include "review/publish.h"
@@ -174,29 +175,6 @@ static int refuse_nested(const struct persisting *p, const struct persisted *ite
 			  p->viewer->sandbox->name);
 }
 
-/* A directory with HEAD, objects and refs in it: git, started there, would take its configuration. */
-static const char *find_bare(const struct strv *added)
-{
-	for (size_t i = 0; i < added->len; i++) {
-		const char *path = added->items[i];
-
-		if (!str_ends(path, "/HEAD") && strcmp(path, "HEAD") != 0)
-			continue;
-		size_t len = strlen(path) - strlen("HEAD");
-		autofree char *objects = xasprintf("%.*sobjects/", (int)len, path);
-		autofree char *refs = xasprintf("%.*srefs/", (int)len, path);
-		bool has_objects = false, has_refs = false;
-
-		for (size_t k = 0; k < added->len; k++) {
-			has_objects = has_objects || str_starts(added->items[k], objects);
-			has_refs = has_refs || str_starts(added->items[k], refs);
-		}
-		if (has_objects && has_refs)
-			return path;
-	}
-	return NULL;
-}
-
 static int run_status(const struct git_place *place, const char *const *args, int *ret,
 		      struct error *err)
 {
@@ -258,7 +236,7 @@ static int check_nested(const struct persisting *p, const struct persisted *item
 			strv_add(&added, path);
 		at = (size_t)(path - output.s) + strlen(path) + 1;
 	}
-	const char *bare = find_bare(&added);
+	const char *bare = bare_find(&added);
 
 	return bare ? refuse_nested(p, item, bare, "a bare repository", err) : 0;
 }

@@ -102,8 +102,9 @@ static void find_bare(const struct frontier *frontier, struct strv *ret)
 			continue;
 		autofree char *directory = xstrndup(path, len - strlen("/HEAD"));
 
-		if (is_there(frontier, directory, "objects") &&
-		    is_there(frontier, directory, "refs"))
+		if (is_there(frontier, directory, "commondir") ||
+		    (is_there(frontier, directory, "objects") &&
+		     is_there(frontier, directory, "refs")))
 			strv_add(ret, directory);
 	}
 }

@@ -80,13 +80,18 @@ static int add_branches(struct viewer *viewer, size_t repo, const struct persist
 	return 0;
 }
 
+static bool has_branch(const struct state *state, const char *branch)
+{
+	autofree char *name = xasprintf("%s%s", heads, branch);
+
+	return refs_find(&state->refs, name) || (!state->head.ref && strcmp(branch, "HEAD") == 0);
+}
+
 static int check_wanted(const struct viewer *viewer, const struct persist_wishes *wishes,
 			const struct state *state, struct error *err)
 {
 	for (size_t i = 0; wishes->branches && i < wishes->branches->len; i++) {
-		autofree char *name = xasprintf("%s%s", heads, wishes->branches->items[i]);
-
-		if (!refs_find(&state->refs, name))
+		if (!has_branch(state, wishes->branches->items[i]))
 			return error_set(err, ERR_NOT_FOUND, "the sandbox %s has no branch %s",
 					 viewer->sandbox->name, wishes->branches->items[i]);
 	}

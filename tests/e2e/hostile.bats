@@ -266,6 +266,25 @@ bounded() {
 	[[ $(json 'd["error"]["code"]' <<<"$output") == unsupported ]]
 	[[ $output == *"a bare repository at sub/bare.git/HEAD"* ]]
 	run -1 git rev-parse --verify -q jib/b/main
+	run -1 jib persist b --apply
+	[[ $output == *"a bare repository at sub/bare.git/HEAD"*"--apply --nested"* && ! -e sub ]]
+	# Its objects and refs may be elsewhere.
+	inside c '
+		git init -q --bare real
+		touch real/refs/keep real/objects/keep
+		mkdir tiny
+		mv real/HEAD tiny/HEAD
+		echo ../real >tiny/commondir
+		git -C tiny rev-parse --git-dir
+		git add -f real tiny
+		git commit -qm bare'
+	run -1 jib persist c
+	[[ $output == *"a bare repository at tiny/HEAD"* ]]
+	run -1 jib persist c --apply
+	[[ $output == *"a bare repository at tiny/HEAD"* && ! -e tiny && ! -e real ]]
+	[[ -z $(git status --porcelain) ]]
+	jib persist b --apply --nested
+	[[ -e sub/bare.git/HEAD ]]
 }
 
 @test "T46: nothing but objects and the refs that were named reaches the host" {

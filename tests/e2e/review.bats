@@ -119,14 +119,13 @@ work_of() {
 
 @test "a running sandbox is looked at, and goes on" {
 	"$JIB" run a -q -d -- sh -c 'sleep 1000 & kill -STOP $!; echo $! >stopped; i=0
-		while :; do i=$((i+1)); echo $i >m; mv m n; git add n; git commit -qm "n $i"; done' </dev/null
+		while :; do i=$((i+1)); echo $i >.n; mv .n n; git add n; git commit -qm "n $i"; done' </dev/null
 	wait_for test -e "$JIB_ROOT/a/upper/repos/repo/n"
 	for _ in 1 2 3 4 5; do
 		jib diff a --name-status | grep -q "n$"
 		jib persist a 2>/dev/null | grep -q jib/a/main
 		git fsck --strict --no-dangling
-		# It may be empty: the shell opens it before it writes to it.
-		git cat-file -e jib/a/main:n
+		[[ $(git show jib/a/main:n) -gt 0 ]]
 	done
 	# It was not left frozen, and what was stopped before is still stopped.
 	local tip
@@ -239,6 +238,12 @@ differs_from() {
 	jib persist a --branch two --as one-name
 	[[ $(git log -1 --format=%s one-name) == two ]]
 	run -1 jib persist a --branch none
+	# HEAD stands for what no branch has, where there is such.
+	run -0 jib persist a --branch HEAD --as head
+	[[ $(git log -1 --format=%s head) == three ]]
+	inside a 'git switch -q two'
+	run -1 jib persist a --branch HEAD
+	[[ $output == *"has no branch HEAD"* ]]
 }
 
 @test "persist --no-wip, --json and --interactive" {
@@ -270,6 +275,25 @@ differs_from() {
 	[[ $output == *"is not there any more"*"--export"* ]]
 	jib persist a --export "$T/again"
 	git bundle verify -q "$T/again/a.bundle"
+}
+
+@test "persist --undo NAME: what that sandbox has brought, and only to a repository of its" {
+	inside a 'echo a >a'
+	inside b 'echo b >b'
+	jib persist a --apply
+	run -1 jib persist a --undo --repo "$T/nowhere"
+	[[ $output == *"has no repository"* && -e a ]]
+	run -1 jib persist b --undo
+	[[ $output == *"is of the sandbox a"* && -e a ]]
+	(
+		cd docs
+		jib persist a --undo --repo ..
+	)
+	[[ ! -e a ]]
+	jib persist a --apply --undo && return 1
+	jib persist b --apply
+	jib persist --undo
+	[[ ! -e b ]]
 }
 
 @test "persist: the host has rewritten and pruned what the sandbox stands on" {
