@@ -139,6 +139,25 @@ not_same() {
 	[[ $(jib log a -n 1 --oneline) != "$1" ]]
 }
 
+@test "what is traced, and what waits for a vfork, is held still and goes on" {
+	local upper=$JIB_ROOT/a/upper/repos/repo
+	cp "$BATS_TEST_DIRNAME/src/held.py" .
+	"$JIB" run a -q -d -- python3 held.py </dev/null
+	wait_for stand a t
+	wait_for stand a D
+	for _ in 1 2 3; do
+		run -0 jib diff a --name-status
+	done
+	[[ ! -e $upper/traced && ! -e $upper/waited ]]
+	timeout 20 "$JIB" exec a -- sh -c ': >free; : >go; : >gate'
+	wait_for test -e "$upper/traced" -a -e "$upper/waited"
+}
+
+# stand NAME STATE: one of its processes is in it
+stand() {
+	jib exec "$1" -- sh -c 'cat /proc/[0-9]*/stat' | grep -q "(python3) $2 "
+}
+
 @test "looking that is killed does not leave a sandbox frozen" {
 	"$JIB" run a -q -d -- sh -c 'i=0; while :; do i=$((i+1)); echo $i >n; done' </dev/null
 	wait_for test -s "$JIB_ROOT/a/upper/repos/repo/n"
