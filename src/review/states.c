@@ -206,16 +206,27 @@ static int copy_part(const struct sandbox *sandbox, int tree, const char *part, 
 	return copy_look(upper, made, true, err);
 }
 
+/* 1 when it was not still until all was copied. */
 static int copy_state(const struct root *root, const struct sandbox *sandbox, int *keep,
 		      struct strv *ret, struct layer_holds *holds, struct error *err)
 {
 	autostrv struct strv parts = STRV_INIT;
 	autofree char *id = NULL;
+	int result = parts_filled(root, sandbox, &parts, err);
 
-	if (parts_filled(root, sandbox, &parts, err) < 0)
-		return -1;
-	if (parts.len && (check_count(sandbox, STATES_MAX, err) < 0 ||
-			  make_layer(root, sandbox, &parts, copy_part, false, &id, holds, err) < 0))
+	if (result == 0 && parts.len) {
+		result = check_count(sandbox, STATES_MAX, err);
+		if (result == 0)
+			result = make_layer(root, sandbox, &parts, copy_part, false, &id, holds,
+					    err);
+	}
+	if (!is_still(*keep)) {
+		if (id)
+			drop_layer(root, id, holds);
+		error_clear(err);
+		return 1;
+	}
+	if (result < 0)
 		return -1;
 	/* It goes on while the copy is synced. */
 	fd_close(keep);
@@ -229,10 +240,10 @@ static int copy_state(const struct root *root, const struct sandbox *sandbox, in
 	return 0;
 }
 
-int states_take(const struct root *root, struct sandbox *sandbox, struct strv *ret,
-		struct layer_holds *ret_holds, int *ret_keep, bool *ret_running, struct error *err)
+/* 1 when it has to be tried again. */
+static int take(const struct root *root, struct sandbox *sandbox, struct strv *ret,
+		struct layer_holds *holds, int *ret_keep, bool *ret_running, struct error *err)
 {
-	autoholds struct layer_holds holds = {0};
 	autofd int keep = -1;
 	bool frozen = false;
 
@@ -240,14 +251,35 @@ int states_take(const struct root *root, struct sandbox *sandbox, struct strv *r
 	if (refuse_mounted(sandbox, err) < 0 ||
 	    hold_still(root, sandbox, &keep, &frozen, err) < 0 || refuse_mounted(sandbox, err) < 0)
 		return -1;
-	if (frozen ? copy_state(root, sandbox, &keep, ret, &holds, err) < 0
-		   : states_push(root, sandbox, STATES_MAX, err) < 0)
-		return -1;
+	int result = frozen ? copy_state(root, sandbox, &keep, ret, holds, err)
+			    : states_push(root, sandbox, STATES_MAX, err);
+
+	if (result != 0)
+		return result;
 	if (!frozen)
 		strv_add_all(ret, &sandbox->states);
 	*ret_running = frozen;
-	*ret_holds = holds;
-	holds = (struct layer_holds){0};
 	*ret_keep = steal_fd(&keep);
 	return 0;
+}
+
+int states_take(const struct root *root, struct sandbox *sandbox, struct strv *ret,
+		struct layer_holds *ret_holds, int *ret_keep, bool *ret_running, struct error *err)
+{
+	enum { TRIES = 10 };
+	autoholds struct layer_holds holds = {0};
+
+	for (int i = 0; i < TRIES; i++) {
+		int result = take(root, sandbox, ret, &holds, ret_keep, ret_running, err);
+
+		if (result < 0)
+			return -1;
+		if (result == 1)
+			continue;
+		*ret_holds = holds;
+		holds = (struct layer_holds){0};
+		return 0;
+	}
+	return error_set(err, ERR_UNSTABLE, "the sandbox %s was stopped whenever it was copied",
+			 sandbox->name);
 }

@@ -1,5 +1,7 @@
 #include "review/still.h"
 
+#include <poll.h>
+
 #include "base/memory.h"
 #include "run/lifetime.h"
 #include "run/session.h"
@@ -27,4 +29,12 @@ int hold_still(const struct root *root, const struct sandbox *sandbox, int *ret_
 		}
 	}
 	return error_set(err, ERR_RUNNING, "the sandbox %s cannot be held still", sandbox->name);
+}
+
+bool is_still(int keep)
+{
+	struct pollfd polled = {.fd = keep, .events = POLLIN};
+
+	/* The monitor says nothing more until it ends. */
+	return poll(&polled, 1, 0) == 0;
 }

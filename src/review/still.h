@@ -17,3 +17,9 @@
  */
 int hold_still(const struct root *root, const struct sandbox *sandbox, int *ret_keep,
 	       bool *ret_frozen, struct error *err);
+
+/*
+ * Whether one that was frozen has been still until now. It may have been stopped, or its monitor killed;
+ * then nobody keeps others from running something in it.
+ */
+bool is_still(int keep);
