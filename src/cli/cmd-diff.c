@@ -150,6 +150,9 @@ static int show_binaries(struct outlet *outlet, const struct diff_request *reque
 		return -1;
 	for (size_t i = 0; i < diff.count; i++)
 		if (diff.items[i].binary) {
+			/* In a patch no name must look like the begin of a file's. */
+			if (outlet->style == RENDER_RAW)
+				str_add(&text, "# ");
 			str_add_escaped(&text, diff.items[i].path, strlen(diff.items[i].path));
 			str_addf(&text, ": binary, %llu bytes\n",
 				 (unsigned long long)diff.items[i].bytes);

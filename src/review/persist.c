@@ -303,6 +303,14 @@ static int refuse_move(const struct persisting *p, const struct persisted *item,
 	return error_hint(err, "give it another name: jib persist %s --as BRANCH", name);
 }
 
+/* A branch that stands where the sandbox started from was not brought from it. */
+static int refuse_own(const struct persisted *item, struct error *err)
+{
+	error_set(err, ERR_EXISTS, "there is a branch %s of the host's already",
+		  item->target + strlen(heads));
+	return error_hint(err, "--update fast-forwards it; or choose another name");
+}
+
 static int judge(struct persisting *p, struct persisted *item, struct error *err)
 {
 	const struct git_place place = quarantine_place(&p->quarantine);
@@ -324,6 +332,9 @@ static int judge(struct persisting *p, struct persisted *item, struct error *err
 		return 0;
 	if (run_status(&place, args, &status, err) < 0)
 		return -1;
+	if (status == 0 && p->wishes->as && !p->wishes->update &&
+	    strv_holds(&p->known, item->old_oid))
+		return refuse_own(item, err);
 	if (status == 0)
 		return 0;
 	if (status != 1)
