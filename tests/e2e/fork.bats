@@ -459,3 +459,19 @@ renew() {
 	echo "# $killed killed"
 	((killed >= 8))
 }
+
+@test "T38: a forged redirect or metacopy mark is neither copied nor followed" {
+	"$JIB" run a -q -d -- sh -c 'mkdir -p src/new; echo mine >src/new/mine; echo >up; sleep infinity' </dev/null >/dev/null
+	wait_for test -e "$JIB_ROOT/a/upper/repos/repo/up"
+	# Nothing inside can set them; whoever could write the store might.
+	setfattr -n user.overlay.redirect -v /docs "$JIB_ROOT/a/upper/repos/repo/src"
+	setfattr -n user.overlay.metacopy -v "" "$JIB_ROOT/a/upper/repos/repo/src/new/mine"
+	jib fork a b
+	jib stop a
+	run -0 getfattr -R -d -m . --absolute-names "$JIB_ROOT/.layers"
+	[[ $output != *redirect* && $output != *metacopy* ]]
+	[[ $(inside b 'cat src/new/mine; ls src') == $'mine\nlib\nmain.c\nnew' ]]
+	# Where they are, what they point to does not appear.
+	run jib run a -q -- ls src
+	[[ $output != *"a name with spaces"* ]]
+}
