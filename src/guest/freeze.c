@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 
-enum { STAT_MAX = 4096, SYSCALL_MAX = 256, STEP_MS = 1, PATIENCE_MS = 5000, INIT = 1 };
+enum { STAT_MAX = 4096, SYSCALL_MAX = 256, STEP_MS = 1, PATIENCE_MS = 20000, INIT = 1 };
 
 struct process {
 	pid_t pid;
