@@ -117,7 +117,7 @@ every_change='
 	[[ $(json 'd["repos"][0]["base"]' <<<"$output") == "$base" ]]
 	[[ $(jib diff a --stat) == *"binary"*"Bin 0 -> 7 bytes"*"files changed"* ]]
 	# The file that was never text is told by its size.
-	jib diff a | grep -qxF "binary: binary, 7 bytes"
+	jib diff a | grep -qxF "# binary: binary, 7 bytes"
 }
 
 @test "what the host had not committed is no change of the sandbox, unless asked for" {

@@ -207,7 +207,7 @@ bounded() {
 		printf "x\0y" >nul'
 	jib diff a >"$T/patch"
 	[[ $(grep -c '^+evil' "$T/patch") == 3 ]]
-	grep -qxF "nul: binary, 3 bytes" "$T/patch"
+	grep -qxF "# nul: binary, 3 bytes" "$T/patch"
 	[[ $(jib diff a --json | json '[[f["path"], f.get("bytes")] for f in d["repos"][0]["files"] if f["binary"]]') == '[["nul", 3]]' ]]
 	git commit -q --allow-empty -m x
 	git apply --check "$T/patch"
