@@ -188,21 +188,6 @@ home
 	chmod 700 "$JIB_ROOT/a/upper/repos/repo/closed"
 }
 
-@test "a fork of a sandbox that is stopped meanwhile, and run again, is not of two moments" {
-	local pid
-	"$JIB" run a -q -d -- sh -euc 'for i in 1 2 3 4; do echo old >x$i; done; touch up; exec sleep infinity' </dev/null
-	wait_for is_up a up
-	strace -qq -o "$T/trace" -e trace=utimensat -e inject=utimensat:signal=STOP:when=4 "$JIB" fork a b </dev/null &
-	wait_for grep -q 'stopped by SIGSTOP' "$T/trace"
-	pid=$(pgrep -P $!)
-	jib stop a --time 0
-	inside a 'for i in 1 2 3 4; do echo new >x$i; done'
-	kill -CONT "$pid"
-	wait
-	[[ $(inside b 'cat x1 x2 x3 x4 | sort -u') == new ]]
-	swept
-}
-
 @test "T55: forks of a sandbox that commits in a loop are all clean" {
 	local i each
 	jib run a -q -d -- sh -c 'i=0; while :; do i=$((i + 1)); echo $i >README.md; echo $i >new-$((i % 7))
